@@ -30,7 +30,6 @@ struct worker_counters {
 	struct counter frames;	   /* taken in */
 	struct counter sleeps;
 	struct counter busy_cycles; /* time-stamp counter, in turns with work */
-	struct counter busy_ns;
 	struct counter payload_copied_bytes; /* by mem_copy() */
 };
 
@@ -84,14 +83,14 @@ struct worker *engine_worker(struct engine *e, unsigned index);
 /**
  * engine_attach() - Let a worker receive from @s from now on; main thread
  *
- * The worker with the fewest sources takes it; @s->worker tells which.
+ * The worker with the fewest sources takes it; @s->worker tells which. A source that was attached
+ * before goes back to its worker: what is lent never changes workers (L5).
  */
 void engine_attach(struct engine *e, struct source *s);
 
 /**
  * engine_detach() - When this returns no worker touches @s any more; main thread
  *
- * Everything that is held of it has been given up on its worker before (L11).
  */
 void engine_detach(struct engine *e, struct source *s);
 
@@ -111,6 +110,11 @@ void engine_quiesce(struct engine *e);
  * engine_kick() - Wake a worker that sleeps; any thread
  */
 void engine_kick(struct engine *e, unsigned worker_index);
+
+/**
+ * engine_cycles_to_ns() - Time-stamp counter cycles as nanoseconds, by the rate seen since start
+ */
+uint64_t engine_cycles_to_ns(const struct engine *e, uint64_t cycles);
 
 /**
  * engine_run_once() - Simulation: one turn of every worker, in the caller's thread

@@ -197,6 +197,11 @@ static inline void mem_store16(le16 *p, uint16_t x)
 	*(volatile uint16_t *)&p->raw = htole16(x);
 }
 
+static inline void mem_store32(le32 *p, uint32_t x)
+{
+	*(volatile uint32_t *)&p->raw = htole32(x);
+}
+
 static inline void mem_store16_release(le16 *p, uint16_t x)
 {
 	__atomic_store_n(&p->raw, htole16(x), __ATOMIC_RELEASE);

@@ -5,6 +5,7 @@
 
 #include <lastref/packet.h>
 
+#include "base/segment.h"
 #include "base/util.h"
 
 #define FRAME_HEADROOM	     128 /* in front of the snapshot: outer headers are built here */
@@ -12,22 +13,17 @@
 #define FRAME_BURST	     32	 /* frames of one burst */
 #define FRAME_BURST_SEGMENTS 1280
 
-/* Bytes of a frame that were left where they lie. */
-struct frame_segment {
-	const uint8_t *data;
-	uint32_t bytes;
-	uint32_t unused;
-};
-
 struct frame;
 
 /**
  * struct frame_lender - Who can make a borrowed frame outlive its turn
  * @lend: a ubuf whose count is 1 (the turn's reference), or NULL when this frame must be copied:
  *        an IN_ORDER ring, the quota is spent, private memory. Owner's worker only (L5)
+ * @refusal: why the last lend() returned NULL (enum port_copy_reason)
  */
 struct frame_lender {
 	struct lr_ubuf *(*lend)(struct frame_lender *lender, struct frame *f);
+	unsigned refusal;
 };
 
 /**
@@ -46,7 +42,7 @@ struct frame_lender {
  */
 struct frame {
 	uint8_t *head;
-	struct frame_segment *segments;
+	struct segment *segments;
 	uint32_t bytes;
 	uint16_t head_bytes;
 	uint16_t segment_count;
@@ -65,7 +61,7 @@ struct frame_burst {
 	unsigned count;
 	unsigned segment_count;
 	struct frame frames[FRAME_BURST];
-	struct frame_segment segments[FRAME_BURST_SEGMENTS];
+	struct segment segments[FRAME_BURST_SEGMENTS];
 };
 
 /**
@@ -74,7 +70,7 @@ struct frame_burst {
  *
  * The view is valid as long as the packet.
  */
-void frame_of_packet(struct frame *f, struct frame_segment *segments, const struct lr_packet *p);
+void frame_of_packet(struct frame *f, struct segment *segments, const struct lr_packet *p);
 
 /**
  * frame_read() - Copy @bytes from @offset on: from the private head as far as it reaches

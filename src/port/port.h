@@ -145,6 +145,8 @@ struct port_config {
  * @show_config: words behind the name that recreate it: "vm socket /x queues 2"
  * @send:    deliver or hold frames; the port's worker context. @frames stay valid until publish()
  * @send_packet: as send() for a packet. Takes @packet (L1)
+ * @orphan:  give up what this port holds on @w that is lent: copy it, or drop it with
+ *           PORT_GONE; NULL unless PORT_HOLD
  * @publish: be done with every frame that was not held
  * @notify:  behind the fence; may be NULL
  */
@@ -160,6 +162,7 @@ struct port_ops {
 	void (*show_config)(struct port *p, char *buffer, size_t buffer_bytes);
 	void (*send)(struct port *p, struct worker *w, struct frame *const *frames, unsigned count);
 	void (*send_packet)(struct port *p, struct worker *w, struct lr_packet *packet);
+	void (*orphan)(struct port *p, struct worker *w);
 	void (*publish)(struct port *p, struct worker *w);
 	void (*notify)(struct port *p, struct worker *w);
 };
@@ -195,7 +198,6 @@ struct port {
  * @notify:  behind the fence; may be NULL
  * @arm:     about to sleep: ask for wake-ups; returns true when there is work already
  * @disarm:  woken: no more wake-ups, please
- * @stopping: on its worker, after the last turn: give up what is held of it (L11); may be NULL
  */
 struct source_ops {
 	unsigned (*recv)(struct source *s, struct worker *w);

@@ -18,6 +18,7 @@
 #define VIRTIO_RING_H
 
 #include "base/endian.h"
+#include "base/segment.h"
 #include "mem/mem.h"
 
 /* Feature bits (virtio 1.3, 5.1.3 and 6; VHOST_F_LOG_ALL and bit 30 from vhost-user). */
@@ -60,11 +61,16 @@ struct virtio_avail {
 	le16 ring[];
 };
 
+struct virtio_used_entry {
+	le32 id;
+	le32 bytes;
+};
+
 struct virtio_used {
 	le16 flags;
 	le16 index;
-	le64 ring[]; /* le32 id, le32 len: written by one store; 4-byte aligned only */
-} __attribute__((packed, aligned(4)));
+	struct virtio_used_entry ring[];
+};
 
 enum virtio_direction {
 	VIRTIO_DRIVER_TO_DEVICE, /* the guest's transmit queue: we read */
@@ -75,16 +81,6 @@ enum virtio_direction {
 enum virtio_verdict {
 	VIRTIO_CHAIN_OK,
 	VIRTIO_CHAIN_BAD, /* give it back unused and count; the ring stays up */
-};
-
-/**
- * struct virtio_segment - Contiguous bytes of a chain, translated
- * @region: what a ubuf pins
- */
-struct virtio_segment {
-	uint8_t *data;
-	uint32_t bytes;
-	uint32_t unused;
 };
 
 /**
@@ -137,7 +133,7 @@ struct virtio_ring {
 	bool in_order;
 	bool indirect;
 	/* the worker's */
-	const char *broken;	  /* why, or NULL */
+	_Atomic(const char *) broken; /* why, or NULL; read by anybody */
 	uint16_t avail_next;	  /* next avail slot to take */
 	uint16_t avail_seen;	  /* avail index as last read */
 	uint16_t used_next;	  /* next used slot to write */
@@ -146,7 +142,7 @@ struct virtio_ring {
 	bool used_called_valid;
 	bool kicks_wanted;
 	struct mem_cache cache;
-	uint64_t *taken; /* bitmap by head: popped, not yet used (G2) */
+	uint8_t *taken; /* by head: popped, not yet used: nothing is taken or returned twice */
 };
 
 /**
@@ -172,7 +168,7 @@ uint16_t virtio_ring_stop(struct virtio_ring *ring);
  * Return: chains taken. Look at ring->broken afterwards: what was taken before the breach counts
  */
 unsigned virtio_ring_pop(struct virtio_ring *ring, struct virtio_chain *chains, unsigned chain_max,
-			 struct virtio_segment *segments, unsigned segment_max);
+			 struct segment *segments, unsigned segment_max);
 
 /**
  * virtio_ring_unpop() - Give back the last @count chains popped, in ring order, as never taken
