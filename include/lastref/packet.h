@@ -10,10 +10,10 @@
 extern "C" {
 #endif
 
-#define LR_PACKET_HEADROOM    128 /* bytes in front of a new packet's data: room for a tunnel */
-#define LR_PACKET_HEAD_BYTES  512 /* whole private head: headroom + data */
-#define LR_PACKET_FRAGS	      40  /* most frags of one packet: 64 KiB in 2 KiB chunks, and some */
-#define LR_PACKET_BYTES_MAX   (65535 + 18)
+#define LR_PACKET_HEADROOM   128 /* bytes in front of a new packet's data: room for a tunnel */
+#define LR_PACKET_HEAD_BYTES 512 /* whole private head: headroom + data */
+#define LR_PACKET_FRAGS	     40	 /* most frags of one packet: 64 KiB in 2 KiB chunks, and some */
+#define LR_PACKET_BYTES_MAX  (65535 + 18)
 
 /* Why a frame or packet was not forwarded: name, and what it means. */
 #define LR_DROP_REASONS(X)                                                                         \
@@ -42,7 +42,7 @@ enum lr_drop_reason {
 #define X(id, name, text) LR_DROP_##id,
 	LR_DROP_REASONS(X)
 #undef X
-	LR_DROP_COUNT,
+		LR_DROP_COUNT,
 };
 
 /**
@@ -248,8 +248,7 @@ LR_API int lr_packet_finish_checksum(struct lr_packet *p);
  *
  * Return: 0, -EINVAL when the packet is shorter
  */
-LR_API int lr_packet_read(const struct lr_packet *p, uint32_t offset, void *buffer,
-			  uint32_t bytes);
+LR_API int lr_packet_read(const struct lr_packet *p, uint32_t offset, void *buffer, uint32_t bytes);
 
 /**
  * lr_checksum() - Internet checksum (RFC 1071) over @bytes of @data, folded into @sum

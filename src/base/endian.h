@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Little-endian words as they lie in shared memory: wrapped, so that mixing them up won't compile. */
+/* Little-endian words as they lie in shared memory: wrapped, so that a mix-up won't compile. */
 #ifndef BASE_ENDIAN_H
 #define BASE_ENDIAN_H
 

@@ -15,8 +15,7 @@ enum log_level {
  * log_write() - One line, whole, in one write; control characters of @format's arguments are
  * replaced so that a guest cannot forge lines
  */
-void log_write(enum log_level level, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /**
  * log_set_level() - Lines above @level are not written. Default LOG_LEVEL_INFO

@@ -6,12 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_SIZE(a)			(sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
-#define likely(x)	__builtin_expect(!!(x), 1)
-#define unlikely(x)	__builtin_expect(!!(x), 0)
-#define CACHE_LINE_BYTES 64
-#define CACHE_ALIGNED	 __attribute__((aligned(CACHE_LINE_BYTES)))
+#define likely(x)			__builtin_expect(!!(x), 1)
+#define unlikely(x)			__builtin_expect(!!(x), 0)
+#define CACHE_LINE_BYTES		64
+#define CACHE_ALIGNED			__attribute__((aligned(CACHE_LINE_BYTES)))
 
 /* The compiler may neither repeat nor move a load of shared memory across this. */
 #define compiler_barrier() __asm__ __volatile__("" ::: "memory")

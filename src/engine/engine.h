@@ -26,10 +26,10 @@ struct worker_outbox {
 };
 
 struct worker_counters {
-	struct counter turns;	   /* with work */
-	struct counter frames;	   /* taken in */
+	struct counter turns;  /* with work */
+	struct counter frames; /* taken in */
 	struct counter sleeps;
-	struct counter busy_cycles; /* time-stamp counter, in turns with work */
+	struct counter busy_cycles;	     /* time-stamp counter, in turns with work */
 	struct counter payload_copied_bytes; /* by mem_copy() */
 };
 

@@ -73,7 +73,7 @@ enum port_copy_reason {
 #define X(id, name, text) PORT_COPY_##id,
 	PORT_COPY_REASONS(X)
 #undef X
-	PORT_COPY_COUNT,
+		PORT_COPY_COUNT,
 };
 
 #define PORT_HOLD_BUCKETS 32 /* by power of two of ns */
@@ -184,8 +184,8 @@ struct port {
 	const struct port_env *env;
 	_Atomic uint32_t state;	   /* enum port_state */
 	_Atomic uint32_t offloads; /* PORT_CSUM, ...: what it takes unfinished now */
-	_Atomic uint32_t mtu;	   /* most payload bytes of a frame, without Ethernet header; 0: any */
-	char why[128];		   /* one line beside the state; main thread */
+	_Atomic uint32_t mtu; /* most payload bytes of a frame, without Ethernet header; 0: any */
+	char why[128];	      /* one line beside the state; main thread */
 	struct port_counters *counters; /* one per worker */
 	uint32_t fdb_count;		/* learnt addresses; the bridge's */
 };

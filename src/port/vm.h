@@ -13,10 +13,10 @@
 #include "port/port.h"
 #include "vhost/vhost.h"
 
-#define VM_PAIRS_MAX	    VHOST_PAIRS_MAX
-#define VM_LENT_MAX	    128		/* most lent buffers of one ring; also at most ring/4 */
-#define VM_COPYQ_FRAMES	    1024	/* the copying receive queue: frames ... */
-#define VM_COPYQ_BYTES	    (1u << 20)	/* ... and bytes */
+#define VM_PAIRS_MAX	VHOST_PAIRS_MAX
+#define VM_LENT_MAX	128	   /* most lent buffers of one ring; also at most ring/4 */
+#define VM_COPYQ_FRAMES 1024	   /* the copying receive queue: frames ... */
+#define VM_COPYQ_BYTES	(1u << 20) /* ... and bytes */
 
 struct vm_pair;
 
@@ -75,9 +75,9 @@ struct vm_pair_show {
 	unsigned tx_size;
 	unsigned rx_size;
 	unsigned worker_index;
-	unsigned lent_count;	    /* outstanding */
-	uint64_t lent_oldest_ns;    /* age of the oldest */
-	unsigned copyq_frames;	    /* waiting in the copying receive queue */
+	unsigned lent_count;	 /* outstanding */
+	uint64_t lent_oldest_ns; /* age of the oldest */
+	unsigned copyq_frames;	 /* waiting in the copying receive queue */
 	unsigned copyq_bytes;
 };
 void vm_pair_show(struct vm_pair *pair, struct vm_pair_show *ret_show);

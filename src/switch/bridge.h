@@ -17,9 +17,9 @@
 #define BRIDGE_FDB_ENTRIES 16384
 
 struct bridge_config {
-	uint32_t ageing_s;    /* default 300 */
+	uint32_t ageing_s;	/* default 300 */
 	uint64_t hold_limit_ns; /* default 1 ms */
-	bool zerocopy;	      /* false: every frame is copied at ingress, for comparison */
+	bool zerocopy;		/* false: every frame is copied at ingress, for comparison */
 };
 
 int bridge_new(const struct bridge_config *config, struct bridge **ret_bridge);

@@ -22,30 +22,30 @@
 #include "mem/mem.h"
 
 /* Feature bits (virtio 1.3, 5.1.3 and 6; VHOST_F_LOG_ALL and bit 30 from vhost-user). */
-#define VIRTIO_NET_CSUM		   (1ull << 0)
-#define VIRTIO_NET_GUEST_CSUM	   (1ull << 1)
-#define VIRTIO_NET_MTU		   (1ull << 3)
-#define VIRTIO_NET_GUEST_TSO4	   (1ull << 7)
-#define VIRTIO_NET_GUEST_TSO6	   (1ull << 8)
-#define VIRTIO_NET_GUEST_ECN	   (1ull << 9)
-#define VIRTIO_NET_GUEST_UFO	   (1ull << 10)
-#define VIRTIO_NET_HOST_TSO4	   (1ull << 11)
-#define VIRTIO_NET_HOST_TSO6	   (1ull << 12)
-#define VIRTIO_NET_HOST_ECN	   (1ull << 13)
-#define VIRTIO_NET_HOST_UFO	   (1ull << 14)
-#define VIRTIO_NET_MRG_RXBUF	   (1ull << 15)
-#define VIRTIO_NET_STATUS	   (1ull << 16)
-#define VIRTIO_NET_GUEST_ANNOUNCE  (1ull << 21)
-#define VIRTIO_NET_MQ		   (1ull << 22)
-#define VIRTIO_NOTIFY_ON_EMPTY	   (1ull << 24)
-#define VIRTIO_LOG_ALL		   (1ull << 26)
-#define VIRTIO_ANY_LAYOUT	   (1ull << 27)
-#define VIRTIO_INDIRECT		   (1ull << 28)
-#define VIRTIO_EVENT_IDX	   (1ull << 29)
-#define VIRTIO_PROTOCOL_FEATURES   (1ull << 30)
-#define VIRTIO_VERSION_1	   (1ull << 32)
-#define VIRTIO_PACKED		   (1ull << 34)
-#define VIRTIO_IN_ORDER		   (1ull << 35)
+#define VIRTIO_NET_CSUM		  (1ull << 0)
+#define VIRTIO_NET_GUEST_CSUM	  (1ull << 1)
+#define VIRTIO_NET_MTU		  (1ull << 3)
+#define VIRTIO_NET_GUEST_TSO4	  (1ull << 7)
+#define VIRTIO_NET_GUEST_TSO6	  (1ull << 8)
+#define VIRTIO_NET_GUEST_ECN	  (1ull << 9)
+#define VIRTIO_NET_GUEST_UFO	  (1ull << 10)
+#define VIRTIO_NET_HOST_TSO4	  (1ull << 11)
+#define VIRTIO_NET_HOST_TSO6	  (1ull << 12)
+#define VIRTIO_NET_HOST_ECN	  (1ull << 13)
+#define VIRTIO_NET_HOST_UFO	  (1ull << 14)
+#define VIRTIO_NET_MRG_RXBUF	  (1ull << 15)
+#define VIRTIO_NET_STATUS	  (1ull << 16)
+#define VIRTIO_NET_GUEST_ANNOUNCE (1ull << 21)
+#define VIRTIO_NET_MQ		  (1ull << 22)
+#define VIRTIO_NOTIFY_ON_EMPTY	  (1ull << 24)
+#define VIRTIO_LOG_ALL		  (1ull << 26)
+#define VIRTIO_ANY_LAYOUT	  (1ull << 27)
+#define VIRTIO_INDIRECT		  (1ull << 28)
+#define VIRTIO_EVENT_IDX	  (1ull << 29)
+#define VIRTIO_PROTOCOL_FEATURES  (1ull << 30)
+#define VIRTIO_VERSION_1	  (1ull << 32)
+#define VIRTIO_PACKED		  (1ull << 34)
+#define VIRTIO_IN_ORDER		  (1ull << 35)
 
 #define VIRTIO_RING_SIZE_MAX 32768u
 
@@ -99,7 +99,7 @@ struct virtio_chain {
 	uint32_t bytes;
 };
 
-#define VIRTIO_CHAIN_BYTES_MAX	(1u << 20)
+#define VIRTIO_CHAIN_BYTES_MAX	  (1u << 20)
 #define VIRTIO_CHAIN_SEGMENTS_MAX 1024u
 
 /**
@@ -134,11 +134,11 @@ struct virtio_ring {
 	bool indirect;
 	/* the worker's */
 	_Atomic(const char *) broken; /* why, or NULL; read by anybody */
-	uint16_t avail_next;	  /* next avail slot to take */
-	uint16_t avail_seen;	  /* avail index as last read */
-	uint16_t used_next;	  /* next used slot to write */
-	uint16_t used_published;  /* used index as last stored */
-	uint16_t used_called;	  /* used index at the last call decision */
+	uint16_t avail_next;	      /* next avail slot to take */
+	uint16_t avail_seen;	      /* avail index as last read */
+	uint16_t used_next;	      /* next used slot to write */
+	uint16_t used_published;      /* used index as last stored */
+	uint16_t used_called;	      /* used index at the last call decision */
 	bool used_called_valid;
 	bool kicks_wanted;
 	struct mem_cache cache;
