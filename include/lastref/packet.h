@@ -38,12 +38,14 @@ extern "C" {
 	X(PORT_GONE, "port-gone", "the port was deleted or stopped")                               \
 	X(POLICY, "policy", "the application decided so")
 
+/* clang-format off */
 enum lr_drop_reason {
 #define X(id, name, text) LR_DROP_##id,
 	LR_DROP_REASONS(X)
 #undef X
 		LR_DROP_COUNT,
 };
+/* clang-format on */
 
 /**
  * lr_drop_name() - The stable name of a reason, "?" when there is none such
@@ -130,14 +132,17 @@ LR_API struct lr_packet *lr_packet_new(struct lr_pool *pool);
 /**
  * lr_packet_append() - Copy @bytes of @data behind the data of the private head
  *
- * Only while the packet has no frags. Return: 0, -ENOSPC when the head has no room for them
+ * Only while the packet has no frags (asserted).
+ *
+ * Return: 0, -ENOSPC when the head has no room for them
  */
 LR_API int lr_packet_append(struct lr_packet *p, const void *data, uint32_t bytes);
 
 /**
  * lr_packet_attach() - Add a frag: takes one reference of @ubuf (L2)
  *
- * Return: 0, -ENOSPC when all frags are in use (nothing taken); @bytes 0: 0, nothing taken
+ * Return: 0, -ENOSPC when all frags are in use or the packet would be longer than
+ * LR_PACKET_BYTES_MAX (nothing taken); @bytes 0: 0, nothing taken
  */
 LR_API int lr_packet_attach(struct lr_packet *p, struct lr_ubuf *ubuf, const void *data,
 			    uint32_t bytes);
@@ -163,6 +168,8 @@ LR_API struct lr_packet *lr_packet_clone(const struct lr_packet *p);
 /**
  * lr_packet_copy() - Another packet with all bytes in @pool's memory, nothing lent
  *
+ * A payload that fits behind the head takes no chunk.
+ *
  * Return: NULL when @pool is empty: nothing changed
  */
 LR_API struct lr_packet *lr_packet_copy(const struct lr_packet *p, struct lr_pool *pool);
@@ -170,7 +177,9 @@ LR_API struct lr_packet *lr_packet_copy(const struct lr_packet *p, struct lr_poo
 /**
  * lr_packet_orphan() - Copy what is lent into the packet's own pool and drop the references
  *
- * All or nothing (L8). Return: 0, -ENOMEM with the packet unchanged
+ * All or nothing (L8). A payload that fits behind the head takes no chunk.
+ *
+ * Return: 0, -ENOMEM with the packet unchanged
  */
 LR_API int lr_packet_orphan(struct lr_packet *p);
 
@@ -187,7 +196,7 @@ LR_API uint32_t lr_packet_headroom(const struct lr_packet *p);
 LR_API int lr_packet_expand(struct lr_packet *p, uint32_t bytes);
 
 /**
- * lr_packet_push() - Grow to the front
+ * lr_packet_push() - Grow to the front; offload.csum_start moves with its byte
  *
  * Return: the new first byte, NULL when there is less headroom (nothing changed)
  */
@@ -196,7 +205,10 @@ LR_API uint8_t *lr_packet_push(struct lr_packet *p, uint32_t bytes);
 /**
  * lr_packet_pull() - Remove @bytes from the front, from head and frags (L7)
  *
- * Return: 0, -EINVAL when the packet is shorter (nothing changed)
+ * offload.csum_start moves with its byte.
+ *
+ * Return: 0, -EINVAL when the packet is shorter, or when it would lose bytes that a checksum yet
+ * to be finished covers (nothing changed)
  */
 LR_API int lr_packet_pull(struct lr_packet *p, uint32_t bytes);
 
@@ -210,6 +222,8 @@ LR_API int lr_packet_trim(struct lr_packet *p, uint32_t bytes);
 /**
  * lr_packet_linearize() - The first @bytes of data in the private head
  *
+ * Uses the room behind the head's data, then the headroom.
+ *
  * Return: 0, -EINVAL when the packet is shorter, -ENOSPC when the head's room is (nothing changed)
  */
 LR_API int lr_packet_linearize(struct lr_packet *p, uint32_t bytes);
@@ -218,9 +232,10 @@ LR_API int lr_packet_linearize(struct lr_packet *p, uint32_t bytes);
  * lr_packet_split() - Cut in two: @p keeps the first @at bytes, the rest is returned
  * @ret_rest: a packet of @p's pool; untouched on failure
  *
- * A border through a frag adds one reference (L7). 0 < @at < bytes.
+ * A border through a frag adds one reference (L7). 0 < @at < bytes. What ->offload says stays with
+ * @p; ->user is copied.
  *
- * Return: 0, -EINVAL, -ENOMEM, -ENOSPC; on failure nothing changed
+ * Return: 0, -EINVAL when @at is out of bounds, -ENOMEM; on failure nothing changed
  */
 LR_API int lr_packet_split(struct lr_packet *p, uint32_t at, struct lr_packet **ret_rest);
 
@@ -239,7 +254,10 @@ LR_API int lr_packet_segment(struct lr_packet *p, struct lr_packet **ret_list);
 /**
  * lr_packet_finish_checksum() - Compute the checksum that LR_OFFLOAD_NEEDS_CSUM left open
  *
- * The checksum field must lie in the private head. Return: 0, -EINVAL when out of bounds
+ * The field is brought into the private head if it is not there (L9).
+ *
+ * Return: 0, also when nothing is left open; -EINVAL when out of bounds or beyond the head's room,
+ * or when the packet must be segmented first
  */
 LR_API int lr_packet_finish_checksum(struct lr_packet *p);
 
@@ -254,7 +272,9 @@ LR_API int lr_packet_read(const struct lr_packet *p, uint32_t offset, void *buff
  * lr_checksum() - Internet checksum (RFC 1071) over @bytes of @data, folded into @sum
  *
  * Start with 0 or an earlier partial result; @odd says that an odd number of bytes came before.
- * Return: 32-bit partial sum; lr_checksum_fold() finishes it
+ *
+ * Return: 32-bit partial sum; lr_checksum_fold() finishes it: its result is stored as it is,
+ * without a change of byte order
  */
 LR_API uint32_t lr_checksum(const void *data, size_t bytes, uint32_t sum, bool odd);
 LR_API uint16_t lr_checksum_fold(uint32_t sum);

@@ -15,7 +15,7 @@ struct lr_pool;
  * struct lr_pool_config - How much a pool holds
  * @packet_count: packet objects, each with its private head
  * @chunk_count:  chunks for payload that is copied (orphan, copy, linearize)
- * @chunk_bytes:  size of a chunk; 0 means 2048
+ * @chunk_bytes:  size of a chunk, rounded up to cache lines of 64; 0 means 2048
  *
  * Memory: packet_count * lr_pool_packet_bytes() + chunk_count * (chunk_bytes + 64), rounded up to
  * pages; nothing is allocated later.
@@ -42,12 +42,12 @@ LR_API int lr_pool_new(const struct lr_pool_config *config, struct lr_pool **ret
 LR_API void lr_pool_free(struct lr_pool *pool);
 
 /**
- * lr_pool_packets_free() - Packets that can still be taken
+ * lr_pool_packets_free() - Packets that can still be taken; any thread
  */
 LR_API uint32_t lr_pool_packets_free(const struct lr_pool *pool);
 
 /**
- * lr_pool_chunks_free() - Copy chunks that can still be taken
+ * lr_pool_chunks_free() - Copy chunks that can still be taken; any thread
  */
 LR_API uint32_t lr_pool_chunks_free(const struct lr_pool *pool);
 
@@ -62,7 +62,21 @@ LR_API size_t lr_pool_packet_bytes(void);
 LR_API void lr_pool_fail_after(struct lr_pool *pool, int64_t n);
 
 /**
- * lr_pool_drops() - How many packets of this pool were dropped for @reason (enum lr_drop_reason)
+ * lr_pool_verify() - Test hook: walk everything and assert that it adds up
+ *
+ * Free lists, the sums and marks of every live packet, the recounted references of every chunk.
+ * VERIFY builds do it when a pool is freed. Owner's thread only.
+ */
+LR_API void lr_pool_verify(const struct lr_pool *pool);
+
+/**
+ * lr_pool_references() - Test hook: frags of this pool's packets that point into @ubuf, recounted
+ */
+LR_API uint32_t lr_pool_references(const struct lr_pool *pool, const struct lr_ubuf *ubuf);
+
+/**
+ * lr_pool_drops() - How many packets of this pool were dropped for @reason (enum lr_drop_reason);
+ * any thread
  */
 LR_API uint64_t lr_pool_drops(const struct lr_pool *pool, unsigned reason);
 

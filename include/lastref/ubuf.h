@@ -65,6 +65,7 @@ struct lr_ubuf_ops {
  * @ops:   the lender
  * @count: references (L2); only the library touches it
  * @flags: LR_UBUF_COPIED: some bytes were copied before the completion, a remark for statistics
+ *         that the lender reads when the buffer is completed
  */
 struct lr_ubuf {
 	const struct lr_ubuf_ops *ops;
@@ -79,7 +80,7 @@ struct lr_ubuf {
 
 /**
  * lr_ubuf_init() - Lend a buffer: the count becomes 1, the reference of whoever builds with it
- * @ubuf: the lender's storage; must not be lent already
+ * @ubuf: the lender's storage: zeroed before its first use, completed before the next (asserted)
  * @ops:  stays valid until the completion
  *
  * The caller attaches frags (each takes a reference of its own) and then puts this one.
@@ -87,7 +88,7 @@ struct lr_ubuf {
 LR_API void lr_ubuf_init(struct lr_ubuf *ubuf, const struct lr_ubuf_ops *ops);
 
 /**
- * lr_ubuf_get() - One more reference
+ * lr_ubuf_get() - One more reference; the caller holds one already
  */
 LR_API void lr_ubuf_get(struct lr_ubuf *ubuf);
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Lent buffers: the only file that touches counts. */
+#include <lastref/ubuf.h>
+
+#include "base/assert.h"
+#include "base/util.h"
+#include "packet/internal.h"
+
+/*
+ * Theory of operation
+ *
+ * A ubuf lives in its lender's record. Its count goes 0 -> 1 when it is lent (lr_ubuf_init), up
+ * and down with the frags that point into it, and back to 0 at the completion; it stays 0 until it
+ * is lent again, so that a reference put twice is seen and never completes twice (L4).
+ *
+ *	what happens			A's frags  B's frags  count
+ *	lr_ubuf_init			    -	       -	1  the builder's own
+ *	attach to packet A		    1	       -	2
+ *	builder puts its own		    1	       -	1  unshared
+ *	B = clone of A			    1	       1	2
+ *	split A in the middle of the frag   2	       1	3  (the other half's packet
+ *included) free B, free both halves of A	    -	       -	0  completed
+ *
+ * Threads: any thread that holds a reference may get and put. Whoever sees a count of 1 while it
+ * holds a reference is the only holder, so that nobody else can change the count: the last put
+ * needs no atomic read-modify-write. Taking one always does: two readers of one packet may not,
+ * by L1, exist, but a bug there must not become an early completion.
+ */
+
+/* Completions run one inside another only when one of them frees packets: L4 forbids that. */
+static _Thread_local bool completing __attribute__((tls_model("initial-exec")));
+
+static void complete(struct lr_ubuf *ubuf)
+{
+	ASSERT(!completing); /* L4 */
+	completing = true;
+	ubuf->ops->complete(ubuf);
+	completing = false;
+}
+
+void lr_ubuf_init(struct lr_ubuf *ubuf, const struct lr_ubuf_ops *ops)
+{
+	ASSERT(ops != NULL);
+	ASSERT(ops->complete != NULL);
+	/* L4: lent again before its completion, or storage that was not zeroed */
+	ASSERT(atomic_load_explicit(&ubuf->count, memory_order_relaxed) == 0);
+	ubuf->ops = ops;
+	atomic_store_explicit(&ubuf->flags, 0, memory_order_relaxed);
+	atomic_store_explicit(&ubuf->count, 1, memory_order_relaxed);
+}
+
+void lr_ubuf_get(struct lr_ubuf *ubuf)
+{
+	uint32_t old = atomic_fetch_add_explicit(&ubuf->count, 1, memory_order_relaxed);
+
+	ASSERT(old != 0); /* L2: a completed buffer is nobody's to refer to */
+	if (unlikely(old >= LR_UBUF_SATURATED - 1))
+		atomic_store_explicit(&ubuf->count, LR_UBUF_SATURATED, memory_order_relaxed);
+}
+
+void lr_ubuf_put(struct lr_ubuf *ubuf)
+{
+	/* Acquire: what other holders did to the bytes came before their puts, and those before. */
+	uint32_t old = atomic_load_explicit(&ubuf->count, memory_order_acquire);
+
+	ASSERT(old != 0); /* L4: put once more than taken */
+	if (likely(old == 1)) {
+		atomic_store_explicit(&ubuf->count, 0, memory_order_relaxed);
+		complete(ubuf);
+		return;
+	}
+	if (unlikely(old >= LR_UBUF_SATURATED)) /* L2: leaks rather than completing early */
+		return;
+	old = atomic_fetch_sub_explicit(&ubuf->count, 1, memory_order_acq_rel);
+	ASSERT(old != 0); /* L4 */
+	if (unlikely(old >= LR_UBUF_SATURATED))
+		atomic_store_explicit(&ubuf->count, LR_UBUF_SATURATED, memory_order_relaxed);
+	else if (old == 1)
+		complete(ubuf);
+}
+
+uint32_t lr_ubuf_count(const struct lr_ubuf *ubuf)
+{
+	return atomic_load_explicit(&ubuf->count, memory_order_relaxed);
+}
+
+void ubuf_mark_copied(struct lr_ubuf *ubuf)
+{
+	if (!(atomic_load_explicit(&ubuf->flags, memory_order_relaxed) & LR_UBUF_COPIED))
+		atomic_fetch_or_explicit(&ubuf->flags, LR_UBUF_COPIED, memory_order_relaxed);
+}
