@@ -44,6 +44,7 @@ struct worker {
 	struct bridge *bridge;
 	struct lr_pool *pool;
 	uint64_t now_ns;
+	unsigned assigned_count; /* sources; main thread */
 	struct frame_burst burst;
 	unsigned touched_count;
 	uint16_t touched[PORTS_MAX]; /* ports with something in their outbox */
@@ -110,6 +111,11 @@ void engine_quiesce(struct engine *e);
  * engine_kick() - Wake a worker that sleeps; any thread
  */
 void engine_kick(struct engine *e, unsigned worker_index);
+
+/**
+ * engine_call_guest() - Write a guest's call eventfd; a hostile one costs at most some ms; on @w
+ */
+void engine_call_guest(struct worker *w, int fd);
 
 /**
  * engine_cycles_to_ns() - Time-stamp counter cycles as nanoseconds, by the rate seen since start

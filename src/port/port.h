@@ -145,8 +145,6 @@ struct port_config {
  * @show_config: words behind the name that recreate it: "vm socket /x queues 2"
  * @send:    deliver or hold frames; the port's worker context. @frames stay valid until publish()
  * @send_packet: as send() for a packet. Takes @packet (L1)
- * @orphan:  give up what this port holds on @w that is lent: copy it, or drop it with
- *           PORT_GONE; NULL unless PORT_HOLD
  * @publish: be done with every frame that was not held
  * @notify:  behind the fence; may be NULL
  */
@@ -162,7 +160,6 @@ struct port_ops {
 	void (*show_config)(struct port *p, char *buffer, size_t buffer_bytes);
 	void (*send)(struct port *p, struct worker *w, struct frame *const *frames, unsigned count);
 	void (*send_packet)(struct port *p, struct worker *w, struct lr_packet *packet);
-	void (*orphan)(struct port *p, struct worker *w);
 	void (*publish)(struct port *p, struct worker *w);
 	void (*notify)(struct port *p, struct worker *w);
 };
@@ -214,7 +211,7 @@ struct source {
 	struct port *port;
 	unsigned queue_index;
 	int fds[SOURCE_FDS_MAX]; /* readable: wake up; -1: none */
-	bool fds_are_events;	 /* eventfds: the worker reads them when it wakes */
+	bool fds_are_events;	 /* eventfds: waited for by edge, never read */
 	struct worker *worker;	 /* set by engine_attach() */
 };
 

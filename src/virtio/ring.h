@@ -182,10 +182,11 @@ void virtio_ring_unpop(struct virtio_ring *ring, const uint16_t *heads, unsigned
 void virtio_ring_use(struct virtio_ring *ring, uint16_t head, uint32_t bytes);
 
 /**
- * virtio_ring_use_batch() - IN_ORDER on a transmit ring: one entry for @count chains, the last of
- * which is @head (virtio 1.3, 2.7.9)
+ * virtio_ring_use_batch() - IN_ORDER on a transmit ring: one entry for the @count (> 0) chains that
+ * were popped next (virtio 1.3, 2.7.9)
  */
-void virtio_ring_use_batch(struct virtio_ring *ring, uint16_t head, unsigned count);
+void virtio_ring_use_batch(struct virtio_ring *ring, const struct virtio_chain *chains,
+			   unsigned count);
 
 /**
  * virtio_ring_publish() - One release store of the used index, when it moved
