@@ -93,6 +93,7 @@ int mem_init(void);
 
 /**
  * mem_table_new() - A table with @count regions (@count may be 0)
+ * @old: the table that it replaces, or NULL: regions that are in both keep their mapping
  * @fds: one per region; stay the caller's
  * @bytes_max: cap on mapped bytes, 0 for none
  *
@@ -102,8 +103,9 @@ int mem_init(void);
  *
  * Return: 0; -EINVAL, -ENOMEM, ... with @err set and nothing mapped
  */
-int mem_table_new(const struct mem_region_config *config, const int *fds, uint32_t count,
-		  uint64_t bytes_max, struct mem_table **ret_table, struct errmsg *err);
+int mem_table_new(const struct mem_table *old, const struct mem_region_config *config,
+		  const int *fds, uint32_t count, uint64_t bytes_max, struct mem_table **ret_table,
+		  struct errmsg *err);
 
 /**
  * mem_table_add() - A new table: @old (may be NULL) and one region more
@@ -148,6 +150,20 @@ bool mem_table_is_broken(const struct mem_table *table);
 uint32_t mem_regions_mapped(void);
 uint64_t mem_bytes_mapped(void);
 
+/**
+ * mem_clamp() - @index, or 0 when it is not below @size, without a branch
+ *
+ * Behind the check itself, for guest-chosen indexes into our arrays and mappings: a processor that
+ * runs ahead of the check reads nothing else (Spectre, variant 1). Both below 2^63.
+ */
+static inline uint64_t mem_clamp(uint64_t index, uint64_t size)
+{
+	uint64_t mask = (uint64_t)((int64_t) ~(index | (size - 1 - index)) >> 63);
+
+	__asm__("" : "+r"(mask)); /* or the compiler sees that the check made it known */
+	return index & mask;
+}
+
 /* The slow half of mem_translate(): search all regions, refill the cache. */
 uint8_t *mem_translate_slow(const struct mem_table *table, struct mem_cache *cache, gpa address,
 			    uint32_t bytes);
@@ -163,7 +179,7 @@ static inline uint8_t *mem_translate(const struct mem_table *table, struct mem_c
 	uint64_t offset = address.addr - cache->guest;
 
 	if (likely(offset < cache->bytes && bytes <= cache->bytes - offset))
-		return cache->host + offset;
+		return cache->host + mem_clamp(offset, cache->bytes);
 	return mem_translate_slow(table, cache, address, bytes);
 }
 
