@@ -196,7 +196,8 @@ void engine_quiesce(struct engine *e)
 	for (unsigned i = 0; i < e->config.worker_count; i++) {
 		struct worker_private *priv = e->workers[i]->priv;
 
-		while (priv->started && !atomic_load_explicit(&priv->asleep, memory_order_seq_cst) &&
+		while (priv->started &&
+		       !atomic_load_explicit(&priv->asleep, memory_order_seq_cst) &&
 		       atomic_load_explicit(&priv->turn, memory_order_acquire) == turns[i])
 			nanosleep(&pause, NULL);
 	}

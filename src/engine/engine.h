@@ -44,6 +44,7 @@ struct worker {
 	struct bridge *bridge;
 	struct lr_pool *pool;
 	uint64_t now_ns;
+	struct source *source;	 /* of this burst */
 	unsigned assigned_count; /* sources; main thread */
 	struct frame_burst burst;
 	unsigned touched_count;

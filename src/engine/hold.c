@@ -118,7 +118,8 @@ static uint64_t queue_orphan_until(struct hold_queue *q, struct worker *w, uint6
 	struct lr_packet *before = NULL, *p = q->head;
 	uint64_t copied = 0;
 
-	/* @lent has no back link; the packets before it were orphaned: few, since they left late. */
+	/* @lent has no back link; the packets before it were orphaned: few, since they left late.
+	 */
 	while (p && p != q->lent) {
 		before = p;
 		p = p->next;
@@ -156,8 +157,7 @@ uint64_t hold_expire(struct worker *w)
 	uint64_t limit_ns = bridge_config(w->bridge)->hold_limit_ns;
 	uint64_t budget = LATE_COPY_BYTES, next_ns = 0;
 
-	list_for_each(node, &w->priv->holds)
-	{
+	list_for_each (node, &w->priv->holds) {
 		struct hold_queue *q = list_entry(node, struct hold_queue, node);
 
 		if (q->lent && budget && w->now_ns >= limit_ns) {
@@ -178,6 +178,6 @@ uint64_t hold_expire(struct worker *w)
 
 void hold_orphan_all(struct worker *w)
 {
-	list_for_each(node, &w->priv->holds)
+	list_for_each (node, &w->priv->holds)
 		hold_queue_orphan(list_entry(node, struct hold_queue, node), w);
 }

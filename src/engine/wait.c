@@ -60,8 +60,7 @@ void wait_add(struct worker *w, struct source *s)
 
 		if (s->fds_are_events)
 			ev.events |= EPOLLET;
-		if (s->fds[i] >= 0 &&
-		    epoll_ctl(w->priv->epoll_fd, EPOLL_CTL_ADD, s->fds[i], &ev))
+		if (s->fds[i] >= 0 && epoll_ctl(w->priv->epoll_fd, EPOLL_CTL_ADD, s->fds[i], &ev))
 			log_warn("port %s: cannot wait for its queue %u: errno %d", s->port->name,
 				 s->queue_index, errno);
 	}

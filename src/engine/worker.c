@@ -48,6 +48,7 @@ static unsigned burst_run(struct worker *w, struct source *s)
 	unsigned taken;
 
 	ASSERT(w->touched_count == 0); /* L1: nothing of the burst before is left */
+	w->source = s;
 	w->burst.count = 0;
 	w->burst.segment_count = 0;
 	taken = s->ops->recv(s, w);

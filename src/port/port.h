@@ -144,7 +144,6 @@ struct port_config {
  * @show:    add members to the port's JSON object
  * @show_config: words behind the name that recreate it: "vm socket /x queues 2"
  * @send:    deliver or hold frames; the port's worker context. @frames stay valid until publish()
- * @send_packet: as send() for a packet. Takes @packet (L1)
  * @publish: be done with every frame that was not held
  * @notify:  behind the fence; may be NULL
  */
@@ -159,7 +158,6 @@ struct port_ops {
 	void (*show)(struct port *p, json_t *into);
 	void (*show_config)(struct port *p, char *buffer, size_t buffer_bytes);
 	void (*send)(struct port *p, struct worker *w, struct frame *const *frames, unsigned count);
-	void (*send_packet)(struct port *p, struct worker *w, struct lr_packet *packet);
 	void (*publish)(struct port *p, struct worker *w);
 	void (*notify)(struct port *p, struct worker *w);
 };

@@ -58,7 +58,6 @@ void vm_rx_call(struct vm_pair *pair, int call_fd);
 
 /* Data path, the port's ops. */
 void vm_send(struct port *p, struct worker *w, struct frame *const *frames, unsigned count);
-void vm_send_packet(struct port *p, struct worker *w, struct lr_packet *packet);
 void vm_publish(struct port *p, struct worker *w);
 void vm_notify(struct port *p, struct worker *w);
 

@@ -52,3 +52,9 @@ uint16_t virtio_ring_stop(struct virtio_ring *ring)
 	*ring = (struct virtio_ring){.avail_next = next, .avail_seen = next};
 	return next;
 }
+
+void virtio_ring_break(struct virtio_ring *ring, const char *why)
+{
+	if (!atomic_load_explicit(&ring->broken, memory_order_relaxed))
+		atomic_store_explicit(&ring->broken, why, memory_order_release);
+}

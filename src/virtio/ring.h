@@ -211,6 +211,13 @@ bool virtio_ring_enable_kicks(struct virtio_ring *ring);
 void virtio_ring_disable_kicks(struct virtio_ring *ring);
 
 /**
+ * virtio_ring_break() - The driver or its memory broke the protocol: no pop any more until started
+ * anew; the first reason stays
+ * @why: a string that stays
+ */
+void virtio_ring_break(struct virtio_ring *ring, const char *why);
+
+/**
  * virtio_ring_has_avail() - Would virtio_ring_pop() find something? Loads the avail index
  */
 bool virtio_ring_has_avail(struct virtio_ring *ring);

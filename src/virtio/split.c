@@ -35,12 +35,6 @@ static inline struct desc desc_load(const struct virtio_desc *shared)
 	};
 }
 
-static void ring_break(struct virtio_ring *ring, const char *why)
-{
-	if (!atomic_load_explicit(&ring->broken, memory_order_relaxed))
-		atomic_store_explicit(&ring->broken, why, memory_order_release);
-}
-
 static inline bool ring_is_broken(const struct virtio_ring *ring)
 {
 	return atomic_load_explicit(&ring->broken, memory_order_relaxed) != NULL;
@@ -55,7 +49,8 @@ static unsigned avail_count(struct virtio_ring *ring, unsigned wanted)
 		ring->avail_seen = mem_load16_acquire(&ring->avail->index);
 		count = (uint16_t)(ring->avail_seen - ring->avail_next);
 		if (unlikely(count > ring->size)) {
-			ring_break(ring, "avail index is further ahead than the ring is long");
+			virtio_ring_break(ring,
+					  "avail index is further ahead than the ring is long");
 			ring->avail_seen = ring->avail_next;
 			return 0;
 		}
@@ -116,7 +111,7 @@ static void walk_indirect(struct virtio_ring *ring, struct walk *k, const struct
 	uint32_t index = 0;
 
 	if (!ring->indirect) {
-		ring_break(ring, "indirect descriptor, but the feature was not negotiated");
+		virtio_ring_break(ring, "indirect descriptor, but the feature was not negotiated");
 		return;
 	}
 	if (count == 0 || table->bytes % sizeof(struct virtio_desc) || count > ring->size) {
@@ -170,11 +165,11 @@ static void walk_chain(struct virtio_ring *ring, struct walk *k, struct desc d)
 		if (k->full || !(d.flags & DESC_NEXT))
 			return;
 		if (d.next >= ring->size) {
-			ring_break(ring, "next descriptor lies outside of the ring");
+			virtio_ring_break(ring, "next descriptor lies outside of the ring");
 			return;
 		}
 		if (steps == ring->size) {
-			ring_break(ring, "descriptor chain is longer than the ring");
+			virtio_ring_break(ring, "descriptor chain is longer than the ring");
 			return;
 		}
 		d = desc_load(&ring->desc[d.next]);
@@ -206,7 +201,7 @@ static unsigned load_heads(struct virtio_ring *ring, struct virtio_chain *chains
 		uint16_t head = mem_load16(&ring->avail->ring[slot]);
 
 		if (unlikely(head >= ring->size)) {
-			ring_break(ring, "avail ring offers a head outside of the ring");
+			virtio_ring_break(ring, "avail ring offers a head outside of the ring");
 			return i;
 		}
 		/* A speculated larger head must not index our own arrays. */
@@ -242,7 +237,7 @@ unsigned virtio_ring_pop(struct virtio_ring *ring, struct virtio_chain *chains, 
 		struct desc d = desc_load(&ring->desc[c->head]);
 
 		if (unlikely(ring->taken[c->head])) {
-			ring_break(ring, "a head was offered again before it was returned");
+			virtio_ring_break(ring, "a head was offered again before it was returned");
 			break;
 		}
 		c->first = (uint16_t)used;
