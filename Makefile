@@ -33,7 +33,7 @@ check-long:
 
 bench: build
 	@dist/install-packages build bench
-	@bench/run
+	@bench/run.py
 
 install:
 	@dist/install-packages build

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Processes that can be stopped and continued, hugepages that are given back: all cleaned up.
+
+Whatever happens to the benchmark, nothing stays behind: children die with their parent
+(PR_SET_PDEATHSIG), Open vSwitch lives in a network namespace of its own, and hugepages are given
+back by a guard process that only waits for the end of the pipe it shares with us.
+"""
+import ctypes
+import json
+import os
+import select
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class BenchError(Exception):
+    """Something could not be brought up or did not answer; told in one line."""
+
+
+def autogroup_nice(pid, value):
+    """Weight of a login session against others; plain nice does not reach across sessions."""
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text(str(value))
+    except OSError:
+        pass  # not root, or a kernel without it
+
+
+class Process:
+    """A child in a session of its own, its stderr (and if wanted stdout) in a log file."""
+    running = []
+
+    def __init__(self, name, command, scratch, nice=0, talk=False, environment=None):
+        self.name = name
+        self.log = Path(scratch) / f"{name}.log"
+        self.stopped = False
+        self.buffer = b""
+
+        def child():
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+        with open(self.log, "ab") as log:
+            log.write(("$ " + shlex.join(map(str, command)) + "\n").encode())
+            log.flush()
+            self.started_ns = time.monotonic_ns()
+            self.child = subprocess.Popen(
+                [str(word) for word in command], cwd=scratch, start_new_session=True,
+                stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if talk else log, stderr=log, preexec_fn=child,
+                env={**os.environ, **(environment or {})})
+        self.pid = self.child.pid
+        if nice:
+            autogroup_nice(self.pid, nice)
+        Process.running.append(self)
+
+    def tail(self, lines=3):
+        text = self.log.read_text(errors="replace").strip().splitlines()
+        return " | ".join(text[-lines:])
+
+    def check(self):
+        if self.child.poll() is not None:
+            raise BenchError(f"{self.name}: exited {self.child.returncode}: {self.tail()}")
+
+    def stop(self):
+        """Stop all its threads, and see it happen."""
+        if not self.stopped and self.child.poll() is None:
+            os.kill(self.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            self.stopped = True
+
+    def cont(self):
+        if self.stopped:
+            os.kill(self.pid, signal.SIGCONT)
+            self.stopped = False
+
+    def say(self, text):
+        self.child.stdin.write(text.encode() + b"\n")
+        self.child.stdin.flush()
+
+    def hear(self, until, timeout=10.0):
+        """What it printed up to and with the line that contains @until."""
+        deadline = time.monotonic() + timeout
+        heard = []
+        while True:
+            while b"\n" in self.buffer:
+                line, self.buffer = self.buffer.split(b"\n", 1)
+                heard.append(line.decode(errors="replace"))
+                if until in heard[-1]:
+                    return heard
+            wait = deadline - time.monotonic()
+            if wait <= 0 or not select.select([self.child.stdout], [], [], wait)[0]:
+                raise BenchError(f"{self.name}: no answer within {timeout:.0f} s: {self.tail()}")
+            more = os.read(self.child.stdout.fileno(), 65536)
+            if not more:
+                self.child.wait()
+                self.check()
+            self.buffer += more
+
+    def ask(self, text, timeout=10.0):
+        """One line there, one line of JSON back."""
+        self.say(text)
+        answer = json.loads(self.hear("}", timeout)[-1])
+        if "error" in answer:
+            raise BenchError(f"{self.name}: {answer['error']}")
+        return answer
+
+    def cpu_ns(self):
+        """Processor time of all its threads: the kernel's per-process clock."""
+        return time.clock_gettime_ns((~self.pid << 3) | 2)
+
+    def end(self, gently=None, seconds=5.0):
+        """SIGTERM (or @gently, a function), then SIGKILL; always reaps."""
+        if self in Process.running:
+            Process.running.remove(self)
+        if self.child.poll() is not None:
+            return
+        self.cont()
+        try:
+            if gently:
+                gently()
+            else:
+                self.child.terminate()
+            self.child.wait(seconds)
+        except (subprocess.TimeoutExpired, OSError, BenchError):
+            self.child.kill()
+            self.child.wait()
+
+    @staticmethod
+    def end_all():
+        for process in reversed(list(Process.running)):
+            process.end(seconds=2.0)
+
+
+class Hugepages:
+    """2 MiB pages for the peers (and with --huge for the guests), given back at the end."""
+
+    def __init__(self, count):
+        self.before = int(HUGEPAGES.read_text())
+        self.guard = None
+        self.count = 0
+        if count == 0:
+            return
+        # The guard outlives whatever kills us: it reads to the end of its pipe, then restores.
+        self.guard = subprocess.Popen(
+            ["sh", "-c", f"trap '' INT TERM HUP; read -r line; sleep 0.3; "
+                         f"echo {self.before} > {HUGEPAGES}"],
+            stdin=subprocess.PIPE, start_new_session=True)
+        try:
+            HUGEPAGES.write_text(str(self.before + count))
+        except OSError as error:
+            self.release()
+            raise BenchError(f"hugepages: {error.strerror}; run as root") from error
+        self.count = int(HUGEPAGES.read_text()) - self.before
+        if self.count < count:
+            self.release()
+            raise BenchError(f"hugepages: wanted {count}, the kernel has only {self.count}")
+
+    def release(self):
+        if self.guard:
+            self.guard.stdin.close()
+            self.guard.wait()
+            self.guard = None
+            now = int(HUGEPAGES.read_text())
+            if now != self.before:
+                print(f"bench: {now} hugepages are reserved, {self.before} were before", flush=True)
+
+
+def wait_for(what, condition, seconds=20.0, process=None, step=0.005):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if process:
+            process.check()
+        if time.monotonic() > deadline:
+            raise BenchError(f"{what}: not within {seconds:.0f} s"
+                             + (f": {process.tail()}" if process else ""))
+        time.sleep(step)
