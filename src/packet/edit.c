@@ -122,7 +122,7 @@ int lr_packet_trim(struct lr_packet *p, uint32_t bytes)
 
 int lr_packet_linearize(struct lr_packet *p, uint32_t bytes)
 {
-	uint32_t need, headroom, before = p->bytes;
+	uint32_t need, before = p->bytes;
 	int r;
 
 	PACKET_ENTER(p, PACKET_EVENT_LINEARIZE);
@@ -133,11 +133,11 @@ int lr_packet_linearize(struct lr_packet *p, uint32_t bytes)
 	if (bytes > LR_PACKET_HEAD_BYTES)
 		return -ENOSPC;
 	need = bytes - p->head_bytes;
-	headroom = lr_packet_headroom(p);
 	if (need > packet_tailroom(p)) {
-		headroom = LR_PACKET_HEAD_BYTES - bytes;
-		memmove(p->room + headroom, p->head, p->head_bytes);
-		p->head = p->room + headroom;
+		uint8_t *head = p->room + LR_PACKET_HEAD_BYTES - bytes;
+
+		memmove(head, p->head, p->head_bytes);
+		p->head = head;
 	}
 	/* L9: read once; from here on these bytes are ours and the guest's are not looked at */
 	r = lr_packet_read(p, p->head_bytes, p->head + p->head_bytes, need);

@@ -1,29 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Pools: packets and copy chunks in one mapping, two free lists. */
+/* Pools: packets and copy chunks in one allocation, two free lists. */
 #include <lastref/pool.h>
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "base/asan.h"
 #include "base/counter.h"
 #include "packet/internal.h"
-
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(address, bytes)   ((void)(address), (void)(bytes))
-#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
-#endif
 
 /*
  * Theory of operation
  *
- * One anonymous mapping, touched at creation: this structure, then the packet slots, then the
+ * One allocation, touched at creation: this structure, then the packet slots, then the
  * chunks. Free ones hang in two last-in-first-out lists, so that what is taken next is still in
  * the cache. The free list runs through a packet's own ->next and a chunk's header: a free packet
  * costs one line.
@@ -38,7 +29,9 @@
  * builds forbid every access to it but its first line.
  */
 
-#define POISON 0xd5
+#define POISON	       0xd5
+#define PAGE_BYTES     4096
+#define POOL_BYTES_MAX (1ull << 40) /* and no product of the sizes overflows */
 
 struct lr_pool {
 	struct lr_packet *free_packets;
@@ -49,7 +42,7 @@ struct lr_pool {
 	uint32_t chunk_bytes;
 	uint32_t packet_count;
 	uint32_t chunk_count;
-	size_t map_bytes;
+	size_t bytes;
 	struct packet_slot *slots;
 	uint8_t *chunks;
 	struct counter drops[LR_DROP_COUNT];
@@ -145,13 +138,15 @@ int lr_pool_new(const struct lr_pool_config *config, struct lr_pool **ret_pool)
 	chunk_bytes = (uint32_t)round_up(chunk_bytes, CACHE_LINE_BYTES);
 	bytes = start + config->packet_count * sizeof(struct packet_slot) +
 		(size_t)config->chunk_count * (sizeof(struct packet_chunk) + chunk_bytes);
-	bytes = round_up(bytes, 4096);
-	pool = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-		    -1, 0);
-	if (pool == MAP_FAILED)
+	bytes = round_up(bytes, PAGE_BYTES);
+	if (bytes > POOL_BYTES_MAX)
 		return -ENOMEM;
+	pool = aligned_alloc(PAGE_BYTES, bytes);
+	if (!pool)
+		return -ENOMEM;
+	memset(pool, 0, bytes);
 	pool->fail_after = -1;
-	pool->map_bytes = bytes;
+	pool->bytes = bytes;
 	pool->chunk_bytes = chunk_bytes;
 	pool->packet_count = config->packet_count;
 	pool->chunk_count = config->chunk_count;
@@ -188,8 +183,8 @@ void lr_pool_free(struct lr_pool *pool)
 #ifdef LR_VERIFY
 	lr_pool_verify(pool);
 #endif
-	ASAN_UNPOISON_MEMORY_REGION(pool, pool->map_bytes);
-	munmap(pool, pool->map_bytes);
+	ASAN_UNPOISON_MEMORY_REGION(pool, pool->bytes);
+	free(pool);
 }
 
 /* One take: is it the one that a test wants to fail? */

@@ -11,6 +11,7 @@
 
 bool death_seen(void (*function)(void *), void *argument, const char *message)
 {
+	const struct sigaction by_default = {.sa_handler = SIG_DFL};
 	const struct rlimit no_core = {0};
 	char text[4096];
 	size_t filled = 0;
@@ -20,15 +21,18 @@ bool death_seen(void (*function)(void *), void *argument, const char *message)
 
 	if (pipe(ends))
 		return false;
-	fflush(NULL);
+	(void)fflush(NULL);
 	pid = fork();
 	if (pid < 0)
 		return false;
 	if (pid == 0) {
 		setrlimit(RLIMIT_CORE, &no_core);
-		signal(SIGABRT, SIG_DFL); /* a test library may have its own handler */
+		/* a test library may have its own handler */
+		if (sigaction(SIGABRT, &by_default, NULL))
+			_exit(1);
 		dup2(ends[1], STDERR_FILENO);
 		close(ends[0]);
+		close(ends[1]);
 		function(argument);
 		_exit(0);
 	}
