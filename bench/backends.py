@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import time
 from pathlib import Path
 
 from proc import BenchError, Process, wait_for
@@ -63,7 +64,14 @@ class Backend:
         self.process.stop()
 
     def cont(self):
+        """Continue, and see that it runs: else it would count the pause as time spent on the
+        first frame. A switch that sleeps while it is idle is awake by definition."""
         self.process.cont()
+        before = self.process.cpu_ns()
+        for _ in range(20):
+            if self.process.cpu_ns() - before > 200000:
+                break
+            time.sleep(0.0005)
 
     def counters(self):
         """(busy cycles, frames) since start: called while it runs."""

@@ -91,6 +91,7 @@ struct load_order {
 	uint32_t ms;
 	uint32_t warm_ms;
 	uint32_t closed;   /* 0: open loop; else most frames between send and receive */
+	uint32_t count;	   /* 0: no limit; else the window ends when so many were sent */
 	uint32_t peer_pid; /* whose processor time is read beside ours; 0: nobody's */
 	bool verify;
 	bool ping; /* one frame in flight, time each */
@@ -367,8 +368,8 @@ static bool announce(const struct load_order *o, uint32_t timeout_ms)
 	return false;
 }
 
-/* Until everything came, or nothing more for 20 ms; never longer than 200 ms. */
-static void drain(void)
+/* Until everything came, or nothing more for 20 ms; never longer than @ms. */
+static void drain(uint32_t ms)
 {
 	uint64_t last = load_tsc(), start = last;
 
@@ -376,34 +377,43 @@ static void drain(void)
 		if (drv_recv(1, &sink_far) > 0)
 			last = load_tsc();
 		drv_recv(0, &sink_near);
-		if (last - start > load_tsc_hz / 5)
+		if (last - start > load_tsc_hz * ms / 1000)
 			break;
 	}
 }
 
-/* Send and receive until @end, open loop or with at most @o->closed frames on the way. */
+/* How many frames may be sent now; @lost: those that will not come any more. */
+static inline unsigned int allowed(const struct load_order *o, uint64_t lost)
+{
+	uint64_t most = LOAD_BURST;
+
+	if (o->closed != 0) {
+		uint64_t out = flow_data.next_seq - sink_far.frames - lost;
+
+		most = out >= o->closed ? 0 : o->closed - out;
+	}
+	if (o->count != 0 && o->count - flow_data.next_seq < most)
+		most = o->count - flow_data.next_seq;
+	return most < LOAD_BURST ? (unsigned int)most : LOAD_BURST;
+}
+
+/* Send and receive until @end, or until all of @o->count are sent. */
 static void run_load(const struct load_order *o, uint64_t end, struct load_result *r)
 {
 	uint64_t now = load_tsc(), before, moved = now, last = sink_far.frames;
-	uint64_t base = flow_data.next_seq - sink_far.frames; /* what is lost already */
+	uint64_t lost = flow_data.next_seq - sink_far.frames;
 
 	do {
 		before = now;
 		if (sink_far.frames != last)
 			moved = now;
 		else if (now - moved > load_tsc_hz / 200) /* 5 ms: they will not come any more */
-			base = flow_data.next_seq - sink_far.frames;
+			lost = flow_data.next_seq - sink_far.frames;
 		last = sink_far.frames;
 		for (int i = 0; i < 4; i++) {
-			unsigned int want = LOAD_BURST, n;
+			unsigned int want = allowed(o, lost);
+			unsigned int n = want > 0 ? drv_send(0, &flow_data, want) : 0;
 
-			if (o->closed != 0) {
-				uint64_t out = flow_data.next_seq - sink_far.frames - base;
-
-				want = out >= o->closed ? 0 : (unsigned int)(o->closed - out);
-				want = want > LOAD_BURST ? LOAD_BURST : want;
-			}
-			n = want > 0 ? drv_send(0, &flow_data, want) : 0;
 			r->loops++;
 			r->full_loops += n < want;
 			drv_recv(1, &sink_far);
@@ -411,7 +421,7 @@ static void run_load(const struct load_order *o, uint64_t end, struct load_resul
 		now = load_tsc();
 		if (now - before > r->gap_ns)
 			r->gap_ns = now - before;
-	} while (now < end);
+	} while (now < end && (o->count == 0 || flow_data.next_seq < o->count));
 }
 
 /* One frame at a time until @end; a frame that has not come after 10 ms is lost. */
@@ -461,7 +471,8 @@ static bool window(const struct load_order *o, struct load_result *r)
 	sink_init(&sink_far, &flow_data, o);
 	if (!announce(o, 2000))
 		return false;
-	run(o, o->warm_ms, &warm);
+	if (o->warm_ms > 0)
+		run(o, o->warm_ms, &warm);
 
 	r->sent = flow_data.next_seq;
 	r->received = sink_far.frames;
@@ -476,7 +487,7 @@ static bool window(const struct load_order *o, struct load_result *r)
 	r->received = sink_far.frames - r->received;
 
 	drv_flush(0);
-	drain();
+	drain(o->count != 0 ? 60000 : 200);
 	r->total_sent = flow_data.next_seq;
 	r->total_received = sink_far.frames;
 	r->gap_ns = ns_of_tsc(r->gap_ns);
@@ -527,6 +538,8 @@ static bool order_key(struct load_order *o, const char *key, const char *value)
 		o->warm_ms = n;
 	else if (strcmp(key, "closed") == 0)
 		o->closed = n;
+	else if (strcmp(key, "count") == 0)
+		o->count = n;
 	else if (strcmp(key, "pid") == 0)
 		o->peer_pid = n;
 	else if (strcmp(key, "verify") == 0)
