@@ -8,7 +8,7 @@
 #include "switch/bridge.h"
 
 /* Bytes copied late in one turn at most: an expiring backlog must not stall the frames behind. */
-#define LATE_COPY_BYTES (256u * 1024)
+#define LATE_COPY_BYTES 262144u /* 256 KiB */
 
 static uint64_t arrival_ns(const struct lr_packet *p)
 {

@@ -50,8 +50,8 @@ fail:;
 static int map_slices(struct guest_memory *m, uint64_t region_bytes, bool anonymous)
 {
 	unsigned count = m->region_count;
-	void *map;
-	int fd, error;
+	void *map = NULL;
+	int fd = -1, error;
 
 	error = map_file("lastref-guest", region_bytes * count, anonymous, &fd, &map);
 	if (error)
@@ -76,7 +76,7 @@ static int map_files(struct guest_memory *m, uint64_t region_bytes, bool anonymo
 	for (unsigned i = 0; i < m->region_count; i++) {
 		struct guest_region *r = &m->regions[i];
 		char name[32];
-		void *map;
+		void *map = NULL;
 		int error;
 
 		snprintf(name, sizeof(name), "lastref-guest-%u", i);

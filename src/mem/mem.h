@@ -158,7 +158,7 @@ uint64_t mem_bytes_mapped(void);
  */
 static inline uint64_t mem_clamp(uint64_t index, uint64_t size)
 {
-	uint64_t mask = (uint64_t)((int64_t) ~(index | (size - 1 - index)) >> 63);
+	uint64_t mask = 0 - (~(index | (size - 1 - index)) >> 63);
 
 	__asm__("" : "+r"(mask)); /* or the compiler sees that the check made it known */
 	return index & mask;
