@@ -144,7 +144,7 @@ static bool offload_read(struct frame *f, const struct virtio_net_header *h, uns
 static enum lr_drop_reason frame_build(struct vm_tx *tx, struct frame *f,
 				       const struct virtio_chain *c, struct segment *segments)
 {
-	struct virtio_net_header header;
+	struct virtio_net_header header = {0}; /* a legacy one is shorter */
 
 	if (unlikely(c->verdict != VIRTIO_CHAIN_OK))
 		return LR_DROP_TX_MALFORMED;
