@@ -11,234 +11,7 @@
 
 #include "base/util.h"
 #include "guest/driver.h"
-
-/*
- * The device: takes frames off a transmit ring, copies them into a receive ring, returns buffers
- * in order, shuffled or in batches. Written for this test from the specification, so that driver
- * and device do not share a mistake.
- */
-#define SEGMENTS_MAX 2048
-
-struct segment {
-	uint8_t *data;
-	uint32_t bytes;
-	bool writable;
-};
-
-struct side {
-	struct guest_memory *m;
-	struct guest_ring *ring; /* only for its addresses and size */
-	uint16_t last_avail;
-	uint16_t used_idx;
-};
-
-struct device {
-	struct side tx;
-	struct side rx;
-	uint32_t header_bytes;
-	bool mergeable;
-	bool batch; /* in-order transmit batches by one entry */
-	bool shuffle;
-	uint16_t held[GUEST_RING_SIZE_MAX];
-	uint32_t held_count;
-	uint64_t frames;
-	uint64_t dropped;
-};
-
-static uint64_t random_state = 88172645463325252ull;
-
-static uint32_t random_below(uint32_t n)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (uint32_t)((random_state >> 16) % n);
-}
-
-static uint16_t get16(const void *at)
-{
-	return __atomic_load_n((const uint16_t *)at, __ATOMIC_SEQ_CST);
-}
-
-static void put16(void *at, uint16_t value)
-{
-	__atomic_store_n((uint16_t *)at, value, __ATOMIC_SEQ_CST);
-}
-
-static uint8_t *shared(struct side *s, gpa base, uint64_t offset, uint64_t bytes)
-{
-	uint8_t *p = guest_memory_at(s->m, (gpa){base.addr + offset}, bytes);
-
-	assert_non_null(p);
-	return p;
-}
-
-static uint16_t avail_idx(struct side *s)
-{
-	return get16(shared(s, s->ring->avail_gpa, 2, 2));
-}
-
-static struct guest_desc read_desc(struct side *s, gpa table, uint32_t index)
-{
-	struct guest_desc d;
-
-	memcpy(&d, shared(s, table, index * 16ull, 16), 16);
-	return d;
-}
-
-/* Walk the chain of the next available head. */
-static uint16_t pop(struct side *s, struct segment *segs, uint32_t *ret_count)
-{
-	uint16_t slot = s->last_avail & (uint16_t)(s->ring->size - 1);
-	uint16_t head = get16(shared(s, s->ring->avail_gpa, 4 + 2ull * slot, 2)), at = head;
-	gpa table = s->ring->desc_gpa;
-	uint32_t entries = s->ring->size, n = 0;
-	bool in_table = false;
-
-	s->last_avail++;
-	for (;;) {
-		struct guest_desc d;
-		uint16_t flags;
-
-		assert_true(at < entries);
-		d = read_desc(s, table, at);
-		flags = le16_get(d.flags);
-		if (flags & GUEST_DESC_INDIRECT) {
-			assert_false(in_table);
-			assert_false(flags & GUEST_DESC_NEXT);
-			assert_int_equal(le32_get(d.bytes) % 16, 0);
-			in_table = true;
-			table = (gpa){le64_get(d.addr)};
-			entries = le32_get(d.bytes) / 16;
-			at = 0;
-			continue;
-		}
-		assert_true(n < SEGMENTS_MAX);
-		segs[n].bytes = le32_get(d.bytes);
-		segs[n].writable = flags & GUEST_DESC_WRITE;
-		segs[n].data = shared(s, (gpa){le64_get(d.addr)}, 0, segs[n].bytes);
-		n++;
-		if (!(flags & GUEST_DESC_NEXT))
-			break;
-		at = le16_get(d.next);
-	}
-	*ret_count = n;
-	return head;
-}
-
-static void write_used(struct side *s, uint16_t position, uint32_t id, uint32_t bytes)
-{
-	uint32_t slot = position & (s->ring->size - 1);
-	uint8_t *p = shared(s, s->ring->used_gpa, 4 + 8ull * slot, 8);
-
-	memcpy(p, &id, 4);
-	memcpy(p + 4, &bytes, 4);
-}
-
-static void show_used(struct side *s)
-{
-	put16(shared(s, s->ring->used_gpa, 2, 2), s->used_idx);
-}
-
-static void give(struct side *s, uint32_t id, uint32_t bytes)
-{
-	write_used(s, s->used_idx++, id, bytes);
-	show_used(s);
-}
-
-/* Copy a frame into receive buffers. false: not enough of them, nothing changed. */
-static bool deliver(struct device *d, const uint8_t *frame, uint32_t bytes)
-{
-	static struct segment segs[SEGMENTS_MAX];
-	struct side *s = &d->rx;
-	uint16_t start = s->last_avail, used = s->used_idx, buffers = 0;
-	uint8_t field[2][1];
-	uint32_t done = 0, header_at = 0, field_at = 0;
-	uint8_t *where[2] = {field[0], field[1]};
-
-	do {
-		uint32_t count, in_buffer = 0;
-		uint16_t head;
-
-		if (s->last_avail == avail_idx(s) || (buffers && !d->mergeable)) {
-			s->last_avail = start;
-			s->used_idx = used;
-			return false;
-		}
-		head = pop(s, segs, &count);
-		for (uint32_t i = 0; i < count; i++) {
-			uint32_t at = 0;
-
-			assert_true(segs[i].writable);
-			for (; at < segs[i].bytes && header_at < d->header_bytes; at++) {
-				segs[i].data[at] = 0;
-				if (header_at++ >= GUEST_HEADER_LEGACY_BYTES)
-					where[field_at++] = &segs[i].data[at];
-			}
-			if (done < bytes) {
-				uint32_t n = min_u32(bytes - done, segs[i].bytes - at);
-
-				memcpy(segs[i].data + at, frame + done, n);
-				done += n;
-				at += n;
-			}
-			in_buffer += at;
-		}
-		write_used(s, s->used_idx++, head, in_buffer);
-		buffers++;
-	} while (done < bytes);
-	*where[0] = (uint8_t)buffers;
-	*where[1] = (uint8_t)(buffers >> 8);
-	show_used(s);
-	return true;
-}
-
-static void return_held(struct device *d, bool all)
-{
-	struct side *s = &d->tx;
-
-	if (d->batch && d->held_count) {
-		/* One entry, at the batch's first slot, names its last buffer. */
-		write_used(s, s->used_idx, d->held[d->held_count - 1], 0);
-		s->used_idx = (uint16_t)(s->used_idx + d->held_count);
-		show_used(s);
-		d->held_count = 0;
-		return;
-	}
-	while (d->held_count && (all || d->held_count > 5)) {
-		uint32_t i = d->shuffle ? random_below(d->held_count) : 0;
-		uint16_t head = d->held[i];
-
-		memmove(&d->held[i], &d->held[i + 1], (d->held_count - i - 1) * sizeof(d->held[0]));
-		d->held_count--;
-		give(s, head, 0);
-	}
-}
-
-static void device_turn(struct device *d)
-{
-	static struct segment segs[SEGMENTS_MAX];
-	static uint8_t frame[80000];
-	uint16_t end = avail_idx(&d->tx);
-
-	while (d->tx.last_avail != end) {
-		uint32_t count, bytes = 0;
-		uint16_t head = pop(&d->tx, segs, &count);
-
-		for (uint32_t i = 0; i < count; i++) {
-			assert_false(segs[i].writable);
-			assert_true(bytes + segs[i].bytes <= sizeof(frame));
-			memcpy(frame + bytes, segs[i].data, segs[i].bytes);
-			bytes += segs[i].bytes;
-		}
-		assert_true(bytes > d->header_bytes);
-		d->frames++;
-		if (!deliver(d, frame + d->header_bytes, bytes - d->header_bytes))
-			d->dropped++;
-		d->held[d->held_count++] = head;
-	}
-	return_held(d, false);
-}
+#include "guest_device.h"
 
 /* A driver and a device with memory of their own. */
 struct bench {
@@ -301,12 +74,20 @@ static void bench_open(struct bench *b, const struct combo *c)
 		fail_msg("%s", err.text);
 	assert_int_equal(guest_slab_init(&b->slab, &b->m, c->size, block, 64), 0);
 	b->room = 64;
-	b->d.tx = (struct side){&b->m, &b->tx.ring, c->base, c->base};
-	b->d.rx = (struct side){&b->m, &b->rx.ring, c->base, c->base};
+	b->d.tx = (struct device_side){&b->m, &b->tx.ring, c->base, c->base};
+	b->d.rx = (struct device_side){&b->m, &b->rx.ring, c->base, c->base};
 	b->d.header_bytes = guest_header_bytes(c->features);
 	b->d.mergeable = c->features & GUEST_F_MRG_RXBUF;
 	b->d.batch = c->batch;
 	b->d.shuffle = !(c->features & GUEST_F_IN_ORDER);
+}
+
+/* Its own frames come back to it. */
+static void turn(struct bench *b)
+{
+	struct device *to = &b->d;
+
+	device_turn(&b->d, &to, 1);
 }
 
 static void bench_close(struct bench *b)
@@ -381,13 +162,13 @@ static void run_combo(const struct combo *c, uint32_t frames)
 	assert_true(guest_rx_fill(&b.rx) > 0);
 	guest_rx_publish(&b.rx);
 	while (received < frames) {
-		uint32_t burst = 1 + random_below(9);
+		uint32_t burst = 1 + device_random_below(9);
 
 		while (burst-- && sent < frames &&
 		       post_frame(&b, c, sent, frame_size(c, sent)) >= 0)
 			sent++;
 		guest_tx_publish(&b.tx);
-		device_turn(&b.d);
+		turn(&b);
 		while (guest_rx_poll(&b.rx, &f)) {
 			check_frame(&f, received, frame_size(c, received));
 			received++;
@@ -395,12 +176,13 @@ static void run_combo(const struct combo *c, uint32_t frames)
 		}
 		assert_int_equal(b.rx.ring.fault, GUEST_FAULT_NONE);
 		guest_rx_publish(&b.rx);
-		return_held(&b.d, random_below(4) == 0 || guest_ring_free_count(&b.tx.ring) < 8 ||
-					  !b.slab.free_count);
+		device_return_held(&b.d, device_random_below(4) == 0 ||
+						 guest_ring_free_count(&b.tx.ring) < 8 ||
+						 !b.slab.free_count);
 		reap(&b);
 		assert_int_equal(b.d.dropped, 0);
 	}
-	return_held(&b.d, true);
+	device_return_held(&b.d, true);
 	reap(&b);
 	assert_int_equal(b.tx.ring.posted, frames);
 	assert_int_equal(b.tx.ring.returned, frames);
@@ -533,8 +315,8 @@ static void full_ring(void **state)
 	assert_int_equal(post_frame(&b, &c, 2, 60), -ENOSPC);
 	assert_int_equal(guest_ring_free_count(&b.tx.ring), 2);
 	guest_tx_publish(&b.tx);
-	device_turn(&b.d);
-	return_held(&b.d, true);
+	turn(&b);
+	device_return_held(&b.d, true);
 	reap(&b);
 	assert_int_equal(guest_ring_free_count(&b.tx.ring), 8);
 	assert_true(post_frame(&b, &c, 3, 60) >= 0);
@@ -553,7 +335,7 @@ static void offload_header(void **state)
 		.csum_offset = 16,
 	};
 	static const uint8_t expected[12] = {1, 4, 0x34, 0x12, 0xa8, 0x05, 34, 0, 16, 0, 0, 0};
-	struct segment segs[4];
+	struct device_segment segs[4];
 	struct guest_piece piece;
 	uint32_t count;
 
@@ -563,7 +345,7 @@ static void offload_header(void **state)
 		{b.slab.blocks[0].gpa.addr + 64}, b.slab.blocks[0].host + 64, 60};
 	assert_true(guest_tx_post(&b.tx, &piece, 1, &o, 0) >= 0);
 	guest_tx_publish(&b.tx);
-	pop(&b.d.tx, segs, &count);
+	device_pop(&b.d.tx, segs, &count);
 	assert_int_equal(count, 1);
 	assert_int_equal(segs[0].bytes, 72);
 	assert_memory_equal(segs[0].data, expected, 12);
@@ -581,7 +363,7 @@ static void kicks(void **state)
 	assert_false(guest_tx_publish(&b.tx)); /* nothing posted */
 	post_frame(&b, &c, 0, 60);
 	assert_true(guest_tx_publish(&b.tx));
-	put16(&b.tx.ring.used->flags, GUEST_USED_NO_NOTIFY);
+	device_put16(&b.tx.ring.used->flags, GUEST_USED_NO_NOTIFY);
 	post_frame(&b, &c, 1, 60);
 	assert_false(guest_tx_publish(&b.tx));
 	bench_close(&b);
@@ -595,7 +377,7 @@ static void kicks(void **state)
 
 			c.base = (uint16_t)base;
 			bench_open(&b, &c);
-			put16(b.tx.ring.avail_event, at);
+			device_put16(b.tx.ring.avail_event, at);
 			for (uint32_t i = 0; i < 4; i++)
 				post_frame(&b, &c, i, 60);
 			assert_int_equal(guest_tx_publish(&b.tx), expected);
@@ -612,13 +394,13 @@ static void interrupts(void **state)
 	(void)state;
 	bench_open(&b, &c);
 	assert_false(guest_ring_arm(&b.tx.ring, 0));
-	assert_int_equal(get16(&b.tx.ring.avail->flags), 0);
+	assert_int_equal(device_get16(&b.tx.ring.avail->flags), 0);
 	guest_ring_disarm(&b.tx.ring);
-	assert_int_equal(get16(&b.tx.ring.avail->flags), GUEST_AVAIL_NO_INTERRUPT);
+	assert_int_equal(device_get16(&b.tx.ring.avail->flags), GUEST_AVAIL_NO_INTERRUPT);
 	post_frame(&b, &c, 0, 60);
 	guest_tx_publish(&b.tx);
-	device_turn(&b.d);
-	return_held(&b.d, true);
+	turn(&b);
+	device_return_held(&b.d, true);
 	assert_true(guest_ring_arm(&b.tx.ring, 0)); /* already there: do not sleep */
 	bench_close(&b);
 
@@ -629,13 +411,13 @@ static void interrupts(void **state)
 		post_frame(&b, &c, i, 60);
 	guest_tx_publish(&b.tx);
 	assert_false(guest_ring_arm(&b.tx.ring, 2));
-	assert_int_equal(get16(b.tx.ring.used_event), 0); /* 65534 + 2 */
+	assert_int_equal(device_get16(b.tx.ring.used_event), 0); /* 65534 + 2 */
 	assert_false(guest_ring_arm(&b.tx.ring, 100));
-	assert_int_equal(get16(b.tx.ring.used_event), 2); /* the last that is out */
+	assert_int_equal(device_get16(b.tx.ring.used_event), 2); /* the last that is out */
 	guest_ring_disarm(&b.tx.ring);
-	assert_int_equal(get16(b.tx.ring.used_event), 65533);
-	device_turn(&b.d);
-	return_held(&b.d, true);
+	assert_int_equal(device_get16(b.tx.ring.used_event), 65533);
+	turn(&b);
+	device_return_held(&b.d, true);
 	assert_true(guest_ring_arm(&b.tx.ring, 0));
 	bench_close(&b);
 }
@@ -674,58 +456,58 @@ static enum guest_fault planted(uint64_t features, void (*mistake)(struct bench 
 
 static void give_twice(struct bench *b)
 {
-	give(&b->d.tx, 1, 0);
-	give(&b->d.tx, 1, 0);
+	device_give(&b->d.tx, 1, 0);
+	device_give(&b->d.tx, 1, 0);
 }
 
 static void give_unknown(struct bench *b)
 {
-	give(&b->d.tx, 8, 0);
+	device_give(&b->d.tx, 8, 0);
 }
 
 static void give_never_posted(struct bench *b)
 {
-	give(&b->d.tx, 7, 0);
+	device_give(&b->d.tx, 7, 0);
 }
 
 static void jump(struct bench *b)
 {
 	b->d.tx.used_idx = 5;
-	show_used(&b->d.tx);
+	device_show_used(&b->d.tx);
 }
 
 static void jump_back(struct bench *b)
 {
-	give(&b->d.tx, 0, 0);
+	device_give(&b->d.tx, 0, 0);
 	guest_tx_reap(&b->tx, NULL, 1);
 	b->d.tx.used_idx = 0;
-	show_used(&b->d.tx);
+	device_show_used(&b->d.tx);
 }
 
 static void give_second_first(struct bench *b)
 {
-	give(&b->d.tx, 1, 0);
+	device_give(&b->d.tx, 1, 0);
 }
 
 static void give_first_twice(struct bench *b)
 {
-	give(&b->d.tx, 0, 0);
-	give(&b->d.tx, 0, 0);
+	device_give(&b->d.tx, 0, 0);
+	device_give(&b->d.tx, 0, 0);
 }
 
 static void give_bytes(struct bench *b)
 {
-	give(&b->d.tx, 0, 60);
+	device_give(&b->d.tx, 0, 60);
 }
 
 static void rx_short(struct bench *b)
 {
-	give(&b->d.rx, 0, 11);
+	device_give(&b->d.rx, 0, 11);
 }
 
 static void rx_too_long(struct bench *b)
 {
-	give(&b->d.rx, 0, 201);
+	device_give(&b->d.rx, 0, 201);
 }
 
 static void set_header(struct bench *b, uint8_t flags, uint8_t gso, uint8_t buffers)
@@ -742,34 +524,34 @@ static void set_header(struct bench *b, uint8_t flags, uint8_t gso, uint8_t buff
 static void rx_no_buffers(struct bench *b)
 {
 	set_header(b, 0, 0, 0);
-	give(&b->d.rx, 0, 100);
+	device_give(&b->d.rx, 0, 100);
 }
 
 static void rx_two_buffers(struct bench *b)
 {
 	set_header(b, 0, 0, 2);
-	give(&b->d.rx, 0, 200);
+	device_give(&b->d.rx, 0, 200);
 }
 
 static void rx_not_full(struct bench *b)
 {
 	set_header(b, 0, 0, 2);
-	write_used(&b->d.rx, b->d.rx.used_idx++, 0, 100);
-	give(&b->d.rx, 1, 100);
+	device_write_used(&b->d.rx, b->d.rx.used_idx++, 0, 100);
+	device_give(&b->d.rx, 1, 100);
 }
 
 static void rx_skipped(struct bench *b)
 {
 	set_header(b, 0, 0, 1);
-	write_used(&b->d.rx, b->d.rx.used_idx, 1, 100);
+	device_write_used(&b->d.rx, b->d.rx.used_idx, 1, 100);
 	b->d.rx.used_idx = (uint16_t)(b->d.rx.used_idx + 2);
-	show_used(&b->d.rx);
+	device_show_used(&b->d.rx);
 }
 
 static void rx_tso(struct bench *b)
 {
 	set_header(b, 1, 1, 1);
-	give(&b->d.rx, 0, 100);
+	device_give(&b->d.rx, 0, 100);
 }
 
 static void planted_mistakes(void **state)
@@ -800,7 +582,7 @@ static void planted_mistakes(void **state)
 static void early_return_shows(void **state)
 {
 	static struct bench b;
-	struct segment segs[4];
+	struct device_segment segs[4];
 	struct guest_rx_frame f;
 	uint32_t count, generation = 0;
 	uint16_t head;
@@ -811,10 +593,10 @@ static void early_return_shows(void **state)
 	guest_rx_publish(&b.rx);
 	post_frame(&b, &plain, 0, 60);
 	guest_tx_publish(&b.tx);
-	head = pop(&b.d.tx, segs, &count);
-	give(&b.d.tx, head, 0);
+	head = device_pop(&b.d.tx, segs, &count);
+	device_give(&b.d.tx, head, 0);
 	reap(&b);
-	assert_true(deliver(&b.d, segs[0].data + 12, 60));
+	assert_true(device_deliver(&b.d, segs[0].data + 12, 60));
 	assert_true(guest_rx_poll(&b.rx, &f));
 	assert_true(guest_poison_find(f.segments[0].data, f.segments[0].bytes, &generation));
 	assert_int_equal(generation, 1);
@@ -839,7 +621,7 @@ static void reset_starts_anew(void **state)
 	/* A completion of the time before the reset is nobody's now. */
 	post_frame(&b, &c, 6, 60);
 	guest_tx_publish(&b.tx);
-	give(&b.d.tx, 4, 0);
+	device_give(&b.d.tx, 4, 0);
 	assert_int_equal(guest_tx_reap(&b.tx, NULL, 8), 0);
 	assert_int_equal(b.tx.ring.fault, GUEST_FAULT_DOUBLE_RETURN);
 	bench_close(&b);
