@@ -158,7 +158,7 @@ enum traffic_verdict traffic_check(const struct guest_rx_frame *frame, bool whol
 		.sequence = le64_get(h.sequence),
 	};
 	write_headers(expected, &id);
-	if (memcmp(head, expected, sizeof(head)))
+	if (memcmp(head, expected, sizeof(head)) != 0)
 		return TRAFFIC_BAD;
 	/* Padded to an Ethernet frame's least, or not at all. */
 	if (frame->bytes != id.bytes && (frame->bytes < id.bytes || frame->bytes > 60))

@@ -53,7 +53,7 @@ static struct guest_desc read_desc(struct device_side *s, gpa table, uint32_t in
 }
 
 /* Walk the chain of the next available head. */
-uint16_t device_pop(struct device_side *s, struct device_segment *segs, uint32_t *ret_count)
+uint16_t device_pop(struct device_side *s, struct device_segment *segments, uint32_t *ret_count)
 {
 	uint16_t slot = s->last_avail & (uint16_t)(s->ring->size - 1);
 	uint16_t head = device_get16(shared(s, s->ring->avail_gpa, 4 + 2ull * slot, 2)), at = head;
@@ -80,9 +80,9 @@ uint16_t device_pop(struct device_side *s, struct device_segment *segs, uint32_t
 			continue;
 		}
 		assert_true(n < DEVICE_SEGMENTS_MAX);
-		segs[n].bytes = le32_get(d.bytes);
-		segs[n].writable = flags & GUEST_DESC_WRITE;
-		segs[n].data = shared(s, (gpa){le64_get(d.addr)}, 0, segs[n].bytes);
+		segments[n].bytes = le32_get(d.bytes);
+		segments[n].writable = flags & GUEST_DESC_WRITE;
+		segments[n].data = shared(s, (gpa){le64_get(d.addr)}, 0, segments[n].bytes);
 		n++;
 		if (!(flags & GUEST_DESC_NEXT))
 			break;

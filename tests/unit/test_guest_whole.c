@@ -31,7 +31,7 @@ struct backend {
 
 static struct guest guests[GUESTS];
 static struct backend backends[GUESTS];
-static char dir[] = "/tmp/lastref-test-XXXXXX";
+static char dir[32];
 static char paths[GUESTS][64];
 
 static uint64_t answer(struct backend *b, const struct frontend_header *h, uint64_t payload)
@@ -108,7 +108,7 @@ static void attach(struct backend *b, struct guest *g)
 static int setup(void **state)
 {
 	(void)state;
-	memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
+	snprintf(dir, sizeof(dir), "/tmp/lastref-test-XXXXXX");
 	if (!mkdtemp(dir))
 		return -1;
 	memset(backends, 0, sizeof(backends));
