@@ -39,6 +39,7 @@ class Backend:
     """
     kind = ""
     huge_pages = 0
+    wrap = ()  # a command to run it under
 
     def __init__(self, scratch, label, group=("", False), cpu=1, nice=0, ports=2):
         self.label = label
@@ -52,9 +53,16 @@ class Backend:
         self.sockets = [self.scratch / f"s{i}" for i in range(ports)]
         self.process = None
 
-    def start(self):
-        """Begin to come up; does not wait."""
+    def prepare(self):
+        """What has to be there before the switch itself starts."""
+
+    def launch(self):
+        """Start the switch itself; does not wait."""
         raise NotImplementedError
+
+    def start(self):
+        self.prepare()
+        self.launch()
 
     def ready(self):
         """Wait until all sockets listen."""
@@ -77,9 +85,17 @@ class Backend:
         """(busy cycles, frames) since start: called while it runs."""
         return None
 
-    def end(self):
+    def leave(self):
+        """Ask the switch to end."""
+        self.process.child.terminate()
+
+    def end_switch(self):
         if self.process:
-            self.process.end()
+            self.process.end(gently=self.leave, seconds=30 if self.wrap else 5)
+            self.process = None
+
+    def end(self):
+        self.end_switch()
 
 
 class Testpmd(Backend):
@@ -87,7 +103,7 @@ class Testpmd(Backend):
     kind = "testpmd"
     huge_pages = 160
 
-    def start(self):
+    def launch(self):
         command = ["stdbuf", "-oL", "dpdk-testpmd", "--lcores", f"0@0,1@{self.cpu}", "--in-memory", "-m", "256",
                    "--no-pci", "--no-telemetry", f"--file-prefix={self.name}-{os.getpid()}"]
         command += [f"--vdev=net_vhost{i},iface={s}" for i, s in enumerate(self.sockets)]
@@ -108,17 +124,17 @@ class Testpmd(Backend):
         cycles = re.search(r"total cycles=(\d+) / total \S+ packets=(\d+)", text)
         return (int(cycles[1]), int(cycles[2])) if cycles else (0, 0)
 
-    def end(self):
-        if self.process:
-            self.process.end(gently=lambda: self.process.say("quit"))
+    def leave(self):
+        self.process.say("quit")
 
 
 class Ovs(Backend):
     """Open vSwitch with its DPDK datapath and the NORMAL action: a learning switch, as ours."""
     kind = "ovs"
     huge_pages = 512
+    server = None  # the database's
 
-    def start(self):
+    def prepare(self):
         self.control = self.scratch / "vswitchd.ctl"
         self.database = f"unix:{self.scratch}/db.sock"
         self.environment = {"OVS_RUNDIR": str(self.scratch), "OVS_LOGDIR": str(self.scratch),
@@ -131,7 +147,6 @@ class Ovs(Backend):
             self.scratch, environment=self.environment)
         wait_for(self.name, (self.scratch / "db.sock").exists, process=self.server)
         self.configure()
-        self.launch()
 
     def run(self, what, *command):
         """A short command, to its end."""
@@ -178,10 +193,14 @@ class Ovs(Backend):
         frames = re.search(r"packets received: (\d+)", part)
         return (int(cycles[1]) if cycles else 0, int(frames[1]) if frames else 0)
 
+    def leave(self):
+        self.appctl("exit", "--cleanup")
+
     def end(self):
-        if self.process:
-            self.process.end(gently=lambda: self.appctl("exit", "--cleanup"))
+        self.end_switch()
+        if self.server:
             self.server.end()
+            self.server = None
 
 
 class Lastref(Backend):
@@ -193,9 +212,9 @@ class Lastref(Backend):
         self.binary = Path(binary).resolve()
         self.workers = workers
 
-    def start(self):
+    def launch(self):
         self.control = self.scratch / "control"
-        command = [self.binary, "switch", "--control", self.control, "--workers", self.workers,
+        command = [*self.wrap, self.binary, "switch", "--control", self.control, "--workers", self.workers,
                    "--cpus", self.cpu]
         command += [f"port add p{i} vm socket {s}" for i, s in enumerate(self.sockets)]
         self.process = Process(self.name, command, self.scratch, self.nice)

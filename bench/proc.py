@@ -105,7 +105,11 @@ class Process:
     def ask(self, text, timeout=10.0):
         """One line there, one line of JSON back."""
         self.say(text)
-        answer = json.loads(self.hear("}", timeout)[-1])
+        return self.answer("}", timeout)
+
+    def answer(self, until, timeout=10.0):
+        """The line of JSON that contains @until."""
+        answer = json.loads(self.hear(until, timeout)[-1])
         if "error" in answer:
             raise BenchError(f"{self.name}: {answer['error']}")
         return answer
@@ -113,6 +117,14 @@ class Process:
     def cpu_ns(self):
         """Processor time of all its threads: the kernel's per-process clock."""
         return time.clock_gettime_ns((~self.pid << 3) | 2)
+
+    def family(self):
+        """Its pid and those of its helpers."""
+        found = [self.pid]
+        for pid in found:
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                found += [int(child) for child in children.read_text().split()]
+        return found
 
     def end(self, gently=None, seconds=5.0):
         """SIGTERM (or @gently, a function), then SIGKILL; always reaps."""

@@ -61,8 +61,7 @@ def rows_of(session, scenarios):
                         "p99_ns": median([w.p99_ns for w in kept])}
             for what, value in measures_of(scenario):
                 row["ratios"] += ratios_of(session, scenario, near_far, what, value)
-            if row["switches"]:
-                rows.append(row)
+            rows.append(row)
     return rows
 
 
@@ -87,7 +86,7 @@ def table(rows, subject, peers):
     """The rows as text."""
     out = []
     for near_far in CLASSES:
-        of_class = [r for r in rows if r["class"] == near_far]
+        of_class = [r for r in rows if r["class"] == near_far and r["switches"]]
         if not of_class:
             out.append(f"\nprocessors {near_far}: never seen in this run")
             continue
@@ -139,4 +138,39 @@ def dropped(session):
     return dict(collections.Counter(w.dropped for w in session.windows if w.dropped))
 
 
-__all__ = ["rows_of", "table", "cycles_table", "dropped", "Scenario", "value_of"]
+def targets(rows, peers):
+    """[(title, {(class, peer label): ratio record})] of everything that has a target."""
+    out = {}
+    for row in rows:
+        for r in row["ratios"]:
+            if r["target"] is not None and r["peer"] in peers:
+                title = row["scenario"] if r["what"] != "cycles" else "busy cycles per 64 B frame"
+                out.setdefault(title, {})[row["class"], r["peer"]] = r
+    return out
+
+
+def targets_table(rows, peers, subject):
+    """What is to be reached, and was or was not: one line a load."""
+    columns = [(c, p) for c in CLASSES for p in peers]
+    counts = collections.Counter()
+    out = [f"\nto reach, {subject} / peer" + " " * 14
+           + "".join(f"{c + ': ' + p:>24}" for c, p in columns)]
+    for title, cells in targets(rows, peers).items():
+        line = f"{title:34}"
+        for column in columns:
+            r = cells.get(column)
+            text = "-"
+            if r and r["ratio"] is None:
+                counts["not measured"] += 1
+                text = f"? of {r['target']}"
+            elif r:
+                verdict = "met" if r["met"] else "MISSED"
+                counts[verdict] += 1
+                sign = "<=" if r["what"] in AT_MOST else ">="
+                text = f"{r['ratio']:.2f} {sign} {r['target']:.2f} {verdict}"
+            line += f"{text:>24}"
+        out.append(line)
+    return "\n".join(out + [", ".join(f"{n} {what}" for what, n in counts.items())])
+
+
+__all__ = ["rows_of", "table", "cycles_table", "targets_table", "dropped", "Scenario", "value_of"]

@@ -9,6 +9,7 @@ generators share the first, each switch has the second while its window lasts. R
 stdout (a table, with -j JSON), progress to stderr. What is measured, and how: bench/NOTES.md.
 """
 import argparse
+import functools
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import extras  # noqa: E402
 import report  # noqa: E402
 from backends import Lastref, Ovs, Testpmd  # noqa: E402
 from proc import BenchError, Hugepages, Process  # noqa: E402
@@ -55,6 +57,8 @@ def arguments():
     parser.add_argument("--also", action="append", default=[], metavar="NAME=BINARY",
                         help="another lastref binary as a peer, e.g. one of the last commit")
     parser.add_argument("--subject", default="lastref", help="whose ratios are taken")
+    parser.add_argument("--skip", choices=("rates", "extras"), default=None,
+                        help="leave out the rates, or idle time, memory, start-up, instructions")
     parser.add_argument("--scenarios", metavar="REGEX", help="only those whose name matches")
     parser.add_argument("--rounds", type=int, default=None, help="at least (15)")
     parser.add_argument("--seconds", type=float, default=None,
@@ -67,6 +71,8 @@ def arguments():
     parser.add_argument("--nice", type=int, default=-20, help="of the sessions under test")
     parser.add_argument("--cpus", default="0,1", help="of the load, of the switch")
     options = parser.parse_args()
+    if options.quick and options.skip is None:
+        options.skip = "extras"
     options.cpus = [int(c) for c in options.cpus.split(",")]
     options.rounds = options.rounds or (5 if options.quick else 15)
     options.seconds = options.seconds or (30 if options.quick else 600)
@@ -87,29 +93,30 @@ def programs(options):
     return {kind: build / "bench" / name for kind, name in PROGRAMS.items()}
 
 
-def make_backends(options, scratch, group):
-    """One switch of each kind for one group of scenarios."""
+def makers(options, scratch):
+    """{label: function that makes a switch of this kind}, for all that are compared."""
     common = {"cpu": options.cpus[1], "nice": options.nice}
     kinds = {"testpmd": Testpmd, "ovs": Ovs}
     made = {}
-    for name in options.peers:
-        if name not in kinds:
-            raise BenchError(f"unknown peer '{name}'; there are: {', '.join(kinds)}")
-        made[name] = kinds[name](scratch, name, group, **common)
+    for label in options.peers:
+        if label not in kinds:
+            raise BenchError(f"unknown peer '{label}'; there are: {', '.join(kinds)}")
+        made[label] = functools.partial(kinds[label], scratch, label, **common)
     ours = {"lastref": Path(options.build) / "lastref"} if options.subject == "lastref" else {}
     ours.update(dict(word.split("=", 1) for word in options.also))
-    for name, binary in ours.items():
+    for label, binary in ours.items():
         if not os.access(binary, os.X_OK):
             raise BenchError(f"{binary}: not an executable")
-        made[name] = Lastref(scratch, name, group, binary=binary, **common)
+        made[label] = functools.partial(Lastref, scratch, label, binary=binary, **common)
     if options.subject not in made or len(made) < 2:
         raise BenchError(f"need '{options.subject}' and one more switch, got: {', '.join(made)}")
     return made
 
 
 def bring_up(options, scratch, groups, tools):
-    """Every switch and every client of every group, all stopped: {group: {name: Pair}}."""
-    flat = [b for group in groups for b in make_backends(options, scratch, group).values()]
+    """Every switch and every client of every group, all stopped: {group: {label: Pair}}."""
+    made = makers(options, scratch)
+    flat = [make(group) for group in groups for make in made.values()]
 
     def make_client(backend):
         kind, jumbo = backend.group
@@ -170,29 +177,46 @@ def machine():
     return {"kernel": platform.release(), "cpu": model, "processors": os.cpu_count()}
 
 
-def show(options, session, scenarios, rounds, verify):
+def show_rates(options, session, scenarios, rounds, verify, result):
     rows = report.rows_of(session, scenarios)
     total, wrong = verify
-    result = {"machine": machine(), "rounds": rounds, "window_ms": options.window,
-              "guest_pages": "2 MiB" if options.guest_huge else "4 KiB",
-              "windows": len(session.windows), "dropped": report.dropped(session),
-              "verify": {"windows": total, "wrong": len(wrong)}, "rows": rows}
+    result.update({
+        "rounds": rounds, "window_ms": options.window, "windows": len(session.windows),
+        "dropped": report.dropped(session), "verify": {"windows": total, "wrong": len(wrong)},
+        "guest_pages": "2 MiB" if options.guest_huge else "4 KiB", "rows": rows})
     if options.save:
         Path(options.save).write_text(json.dumps(
             [dict(vars(w), scenario=w.scenario.name) for w in session.windows], indent=1))
     if options.json:
-        print(json.dumps(result, indent=1))
         return
     peers = [n for n in next(iter(session.pairs.values())) if n != options.subject]
     print(report.table(rows, options.subject, peers))
     print(report.cycles_table(rows, [options.subject, *peers]))
+    print(report.targets_table(rows, peers, options.subject))
     print(f"\n{len(session.windows)} windows of {options.window} ms in {rounds} rounds; dropped: "
           + (", ".join(f"{n} ({why})" for why, n in result["dropped"].items()) or "none"))
     print(f"verify: {total} windows, every byte compared: "
           + ("0 bad, short or reordered frames" if not wrong else f"{len(wrong)} WRONG"))
-    print(f"{result['machine']['cpu']}, Linux {result['machine']['kernel']}, guest memory in "
-          f"{result['guest_pages']} pages; load on processor {options.cpus[0]}, switch on "
-          f"{options.cpus[1]}")
+    print(f"guest memory in {result['guest_pages']} pages; load on processor {options.cpus[0]}, "
+          f"switch on {options.cpus[1]}", flush=True)
+
+
+def measure_all(options, scratch, tools):
+    result = {"machine": machine()}
+    if options.skip != "rates":
+        show_rates(options, *measure(options, scratch, tools), result)
+    if options.skip != "extras":
+        result["extras"] = extras.measure(
+            {label: (lambda name, ports=2, make=make: make((name, False), ports=ports))
+             for label, make in makers(options, scratch).items()}, tools["light"], options.quick)
+        if not options.json:
+            print(extras.table(result["extras"], options.subject))
+    if options.json:
+        print(json.dumps(result, indent=1))
+    else:
+        print(f"\n{result['machine']['cpu']}, {result['machine']['processors']} processors, Linux "
+              f"{result['machine']['kernel']}")
+    return result.get("verify", {}).get("wrong", 0) == 0
 
 
 def interrupted(number, _frame):
@@ -208,7 +232,7 @@ def main():
     begin = time.monotonic()
     try:
         tools = programs(options)
-        show(options, *measure(options, scratch, tools))
+        good = measure_all(options, scratch, tools)
         say(f"bench: {time.monotonic() - begin:.0f} s")
     except (BenchError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -216,7 +240,7 @@ def main():
     finally:
         Process.end_all()
         shutil.rmtree(scratch, ignore_errors=True)
-    return 0
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
