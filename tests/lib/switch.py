@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The back-end under test: a running `lastref switch`, started, stopped, killed, asked.
+
+LASTREF names the binary. Ports are collected first and given as commands when the switch starts,
+so that a restart brings the same ones back.
+"""
+import json
+import os
+import signal
+import subprocess
+import time
+
+from e2e import Failed, Skip, wait_until
+
+READY_SECONDS = 10
+
+
+def binary():
+    path = os.environ.get("LASTREF")
+    if not path or not os.access(path, os.X_OK):
+        raise Skip("LASTREF does not name the switch's binary")
+    return os.path.abspath(path)
+
+
+def find_key(tree, key):
+    """Every value of this key, anywhere in decoded JSON."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            if name == key:
+                yield value
+            yield from find_key(value, key)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from find_key(value, key)
+
+
+class Switch:
+    """prefix is put before the command: nsenter into a namespace, for instance."""
+
+    def __init__(self, test, prefix=(), options=()):
+        self.test = test
+        self.prefix = list(prefix)
+        self.options = list(options)
+        self.commands = []
+        self.control = test.path("control.sock")
+        self.process = None
+        self.starts = 0
+
+    # ports
+
+    def vm(self, name, sock, client=False, extra=""):
+        mode = " mode client" if client else ""
+        self.commands.append(f"port add {name} vm socket {sock}{mode} {extra}".rstrip())
+
+    def tap(self, name, ifname, extra=""):
+        self.commands.append(f"port add {name} tap dev {ifname} {extra}".rstrip())
+
+    # life
+
+    def start(self):
+        """Starts it and waits for the line `ready`. Returns the seconds that took."""
+        begin = time.monotonic()
+        self.starts += 1
+        self.process = self.test.spawn(
+            f"switch{self.starts}",
+            [*self.prefix, binary(), "switch", "--control", self.control, *self.options,
+             *self.commands])
+        process = self.process
+        if not wait_until(lambda: self.is_ready() or not process.alive(), READY_SECONDS, 0.01):
+            raise Failed(f"the switch was not ready in {READY_SECONDS} s")
+        if not process.alive():
+            raise Failed(f"the switch ended with status {process.child.returncode}")
+        return time.monotonic() - begin
+
+    def is_ready(self):
+        return any(line.split()[-1:] == ["ready"] for line in self.process.log().splitlines())
+
+    def stop(self):
+        """SIGTERM. Returns (exit status, seconds)."""
+        begin = time.monotonic()
+        status = self.process.stop(signal.SIGTERM)
+        return status, time.monotonic() - begin
+
+    def kill(self):
+        self.process.kill()
+
+    # questions
+
+    def ask(self, *words):
+        """Runs one command with -j; returns the decoded answer."""
+        done = subprocess.run([binary(), "-j", "--control", self.control, *words], check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=30)
+        if done.returncode:
+            raise Failed(f"lastref {' '.join(words)}: exit {done.returncode}: "
+                         f"{(done.stderr or done.stdout).strip()}")
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def wait_running(self, name, seconds=20):
+        try:
+            self.ask("wait", name, "running", str(seconds))
+        except Failed as why:
+            return str(why)
+        return ""
+
+    def port(self, name):
+        return self.ask("port", "show", name)
+
+    def counter(self, name, key):
+        """Sum of a counter of one port, wherever in its answer it stands."""
+        return sum(v for v in find_key(self.port(name), key) if isinstance(v, (int, float)))
+
+    def drops(self, name):
+        """Drop reasons of a port with their non-zero counts."""
+        found = {}
+        for drops in find_key(self.port(name), "drops"):
+            if isinstance(drops, dict):
+                found.update({k: v for k, v in drops.items() if v})
+        return found
