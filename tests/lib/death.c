@@ -28,9 +28,8 @@ bool death_seen(void (*function)(void *), void *argument, const char *message)
 	if (pid == 0) {
 		setrlimit(RLIMIT_CORE, &no_core);
 		/* a test library may have its own handler */
-		if (sigaction(SIGABRT, &by_default, NULL))
+		if (sigaction(SIGABRT, &by_default, NULL) || dup2(ends[1], STDERR_FILENO) < 0)
 			_exit(1);
-		dup2(ends[1], STDERR_FILENO);
 		close(ends[0]);
 		close(ends[1]);
 		function(argument);
