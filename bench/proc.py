@@ -24,6 +24,10 @@ class BenchError(Exception):
     """Something could not be brought up or did not answer; told in one line."""
 
 
+class Interrupted(BaseException):
+    """A signal asks us to end; nothing on the way up may swallow it."""
+
+
 def autogroup_nice(pid, value):
     """Weight of a login session against others; plain nice does not reach across sessions."""
     try:
@@ -33,7 +37,10 @@ def autogroup_nice(pid, value):
 
 
 class Process:
-    """A child in a session of its own, its stderr (and if wanted stdout) in a log file."""
+    """A child in a session of its own, its stderr (and if wanted stdout) in a log file.
+
+    RUNTIME_DIRECTORY is where DPDK keeps its own files: in our scratch folder, not in /var/run.
+    """
     running = []
 
     def __init__(self, name, command, scratch, nice=0, talk=False, environment=None):
@@ -53,7 +60,7 @@ class Process:
                 [str(word) for word in command], cwd=scratch, start_new_session=True,
                 stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talk else log, stderr=log, preexec_fn=child,
-                env={**os.environ, **(environment or {})})
+                env={**os.environ, "RUNTIME_DIRECTORY": str(scratch), **(environment or {})})
         self.pid = self.child.pid
         if nice:
             autogroup_nice(self.pid, nice)
