@@ -82,7 +82,7 @@ static void write_header(uint8_t *to, uint32_t bytes, const struct guest_offload
 {
 	struct guest_net_header h = {0};
 
-	if (o) {
+	if (unlikely(o != NULL)) {
 		h.flags = o->flags;
 		h.gso_type = o->gso_type;
 		h.hdr_len = le16_make(o->hdr_len);
@@ -122,13 +122,23 @@ static uint32_t add_header(struct guest_tx *tx, const struct guest_piece *pieces
 	return n;
 }
 
+static void keep_pieces(struct guest_tx *tx, int head, const struct guest_piece *pieces,
+			uint32_t count)
+{
+	struct guest_piece *keep = &tx->poisoned[(size_t)head * tx->ring.pieces_max];
+
+	memcpy(keep, pieces, count * sizeof(*keep));
+	if (count < tx->ring.pieces_max)
+		keep[count].host = NULL;
+}
+
 int guest_tx_post(struct guest_tx *tx, const struct guest_piece *pieces, uint32_t count,
 		  const struct guest_offload *offload, uint64_t cookie)
 {
 	uint32_t n;
 	int head;
 
-	if (!guest_ring_free_count(&tx->ring))
+	if (unlikely(!guest_ring_free_count(&tx->ring)))
 		return tx->ring.fault ? -EIO : -ENOSPC;
 	n = add_header(tx, pieces, count, offload);
 	head = guest_ring_post(&tx->ring, tx->scratch, n, cookie);
@@ -136,13 +146,8 @@ int guest_tx_post(struct guest_tx *tx, const struct guest_piece *pieces, uint32_
 		return head;
 	tx->frames++;
 	tx->bytes += tx->ring.heads[head].posted_bytes - tx->header_bytes;
-	if (tx->poisoned) {
-		struct guest_piece *keep = &tx->poisoned[(size_t)head * tx->ring.pieces_max];
-
-		memcpy(keep, tx->scratch, n * sizeof(*keep));
-		if (n < tx->ring.pieces_max)
-			keep[n].host = NULL;
-	}
+	if (unlikely(tx->poisoned != NULL))
+		keep_pieces(tx, head, tx->scratch, n);
 	return head;
 }
 
@@ -282,6 +287,25 @@ struct gathering {
 	uint32_t buffer_count;
 };
 
+/* A frame that came in one buffer of one piece, as most do. */
+static void gather_simple(struct guest_rx *rx, struct gathering *g,
+			  const struct guest_used_buffer *b)
+{
+	const struct guest_piece *p = &rx->pieces[b->cookie];
+
+	memcpy(&g->header, p->host, GUEST_HEADER_LEGACY_BYTES);
+	g->header.num_buffers = le16_make(1);
+	if (rx->header_bytes == GUEST_HEADER_BYTES)
+		memcpy(&g->header.num_buffers, p->host + GUEST_HEADER_LEGACY_BYTES, 2);
+	g->header_have = rx->header_bytes;
+	g->bytes = b->bytes - rx->header_bytes;
+	g->segment_count = 1;
+	g->buffer_count = 1;
+	rx->buffers[0] = (uint32_t)b->cookie;
+	rx->segments[0].data = p->host + rx->header_bytes;
+	rx->segments[0].bytes = g->bytes;
+}
+
 /* One buffer more: its first bytes may be the header's, the others are a segment per piece. */
 static void gather(struct guest_rx *rx, struct gathering *g, const struct guest_used_buffer *b)
 {
@@ -398,7 +422,10 @@ bool guest_rx_poll(struct guest_rx *rx, struct guest_rx_frame *ret)
 		guest_ring_fault(&rx->ring, GUEST_FAULT_RX_SHORT);
 		return false;
 	}
-	gather(rx, &g, &b);
+	if (likely(rx->piece_count == 1 && b.bytes > rx->header_bytes))
+		gather_simple(rx, &g, &b);
+	else
+		gather(rx, &g, &b);
 	if (!gather_rest(rx, &g, b.bytes == b.posted_bytes))
 		return false;
 	o = (struct guest_offload){

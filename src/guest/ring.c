@@ -179,14 +179,16 @@ static uint16_t take_free(struct guest_ring *r)
 	return r->free[r->free_get++ & r->mask];
 }
 
-static void show(struct guest_desc *table, struct guest_desc *shown, uint32_t at,
-		 struct guest_desc d)
+static void show(struct guest_ring *r, uint32_t at, struct guest_desc d)
 {
-	if (shown[at].addr.raw == d.addr.raw && shown[at].bytes.raw == d.bytes.raw &&
-	    shown[at].flags.raw == d.flags.raw && shown[at].next.raw == d.next.raw)
+	uint64_t was[2], is[2];
+
+	memcpy(was, &r->shown[at], sizeof(was));
+	memcpy(is, &d, sizeof(is));
+	if (likely(was[0] == is[0] && was[1] == is[1]))
 		return;
-	shown[at] = d;
-	table[at] = d;
+	r->shown[at] = d;
+	r->desc[at] = d;
 }
 
 static struct guest_desc make_desc(gpa at, uint32_t bytes, unsigned flags, uint16_t next)
@@ -242,54 +244,70 @@ static uint16_t show_chain(struct guest_ring *r, uint16_t head, const struct gue
 		bool last = i + 1 == direct && !table;
 		uint16_t next = last ? 0 : take_free(r);
 
-		show(r->desc, r->shown, at,
+		show(r, at,
 		     make_desc(pieces[i].gpa, pieces[i].bytes, flags | (last ? 0 : GUEST_DESC_NEXT),
 			       next));
 		at = next;
 	}
 	if (table)
-		show(r->desc, r->shown, at, make_table(r, head, pieces + direct, count - direct));
+		show(r, at, make_table(r, head, pieces + direct, count - direct));
 	return (uint16_t)(direct + table);
+}
+
+/* The ledger's line for a buffer that goes out, and its entry in the avail ring. */
+static int make_available(struct guest_ring *r, uint16_t head, uint32_t bytes, uint16_t desc_count,
+			  uint64_t cookie)
+{
+	struct guest_head *h = &r->heads[head];
+	uint32_t slot = r->avail_next & r->mask;
+
+	ASSERT(!h->posted);
+	h->posted = true;
+	h->generation++;
+	h->cookie = cookie;
+	h->posted_bytes = bytes;
+	h->desc_count = desc_count;
+	/* order[] is also what the avail ring holds: an unchanged entry isn't written either. */
+	if (r->order[slot] != head) {
+		r->order[slot] = head;
+		r->avail->ring[slot] = le16_make(head);
+	}
+	r->avail_next++;
+	r->posted++;
+	return head;
+}
+
+static int post_pieces(struct guest_ring *r, const struct guest_piece *pieces, uint32_t count,
+		       uint64_t cookie)
+{
+	uint32_t direct = direct_count(r, count), bytes = 0;
+	uint16_t head, desc_count;
+
+	ASSERT(count >= 1);
+	ASSERT(count <= r->pieces_max);
+	if (guest_ring_free_count(r) < direct + (direct < count))
+		return -ENOSPC;
+	for (uint32_t i = 0; i < count; i++)
+		bytes += pieces[i].bytes;
+	head = take_free(r);
+	desc_count = show_chain(r, head, pieces, count);
+	return make_available(r, head, bytes, desc_count, cookie);
 }
 
 int guest_ring_post(struct guest_ring *r, const struct guest_piece *pieces, uint32_t count,
 		    uint64_t cookie)
 {
-	uint32_t direct = direct_count(r, count), bytes = 0;
-	struct guest_head *h;
 	uint16_t head;
 
-	ASSERT(count >= 1);
-	ASSERT(count <= r->pieces_max);
 	if (unlikely(r->fault))
 		return -EIO;
-	if (guest_ring_free_count(r) < direct + (direct < count))
+	if (count != 1 || r->indirect == GUEST_INDIRECT_ALWAYS)
+		return post_pieces(r, pieces, count, cookie);
+	if (unlikely(r->free_get == r->free_put))
 		return -ENOSPC;
 	head = take_free(r);
-	h = &r->heads[head];
-	ASSERT(!h->posted);
-	if (likely(count == 1 && direct == 1)) {
-		show(r->desc, r->shown, head,
-		     make_desc(pieces->gpa, pieces->bytes, r->receive ? GUEST_DESC_WRITE : 0, 0));
-		h->desc_count = 1;
-		bytes = pieces->bytes;
-	} else {
-		h->desc_count = show_chain(r, head, pieces, count);
-		for (uint32_t i = 0; i < count; i++)
-			bytes += pieces[i].bytes;
-	}
-	h->posted = true;
-	h->generation++;
-	h->cookie = cookie;
-	h->posted_bytes = bytes;
-	/* order[] is also what the avail ring holds: an unchanged entry isn't written either. */
-	if (r->order[r->avail_next & r->mask] != head) {
-		r->order[r->avail_next & r->mask] = head;
-		r->avail->ring[r->avail_next & r->mask] = le16_make(head);
-	}
-	r->avail_next++;
-	r->posted++;
-	return head;
+	show(r, head, make_desc(pieces->gpa, pieces->bytes, r->receive ? GUEST_DESC_WRITE : 0, 0));
+	return make_available(r, head, pieces->bytes, 1, cookie);
 }
 
 bool guest_ring_publish(struct guest_ring *r)
@@ -360,37 +378,42 @@ static void give_free(struct guest_ring *r, uint16_t head, uint16_t count)
 {
 	uint16_t at = head;
 
-	for (uint16_t i = 0; i < count; i++) {
-		r->free[r->free_put++ & r->mask] = at;
+	r->free[r->free_put++ & r->mask] = at;
+	while (--count) {
 		at = le16_get(r->shown[at].next);
+		r->free[r->free_put++ & r->mask] = at;
 	}
+}
+
+/* The next buffer of an in-order ring: from the batch in hand, or its used entry's. */
+static bool next_in_order(struct guest_ring *r, uint32_t *id, uint32_t *bytes)
+{
+	uint16_t count;
+
+	if (r->batch_left) {
+		r->batch_left--;
+		*bytes = 0;
+	} else {
+		count = batch_count(r, *id, (uint16_t)(r->used_seen - r->used_next));
+		if (!count)
+			return false;
+		r->batch_left = (uint16_t)(count - 1);
+	}
+	*id = r->order[r->used_next & r->mask];
+	return true;
 }
 
 bool guest_ring_take(struct guest_ring *r, struct guest_used_buffer *ret)
 {
-	uint32_t pending, id, bytes;
+	uint32_t id = 0, bytes = 0;
 	struct guest_head *h;
 
-	if (unlikely(r->fault))
+	if (unlikely(r->fault) || !guest_ring_pending(r))
 		return false;
-	pending = guest_ring_pending(r);
-	if (!pending)
-		return false;
-	if (r->in_order && r->batch_left) {
-		id = r->order[r->used_next & r->mask];
-		bytes = 0;
-		r->batch_left--;
-	} else {
+	if (!r->batch_left)
 		load_elem(&r->used->ring[r->used_next & r->mask], &id, &bytes);
-		if (r->in_order) {
-			uint16_t count = batch_count(r, id, pending);
-
-			if (!count)
-				return false;
-			id = r->order[r->used_next & r->mask];
-			r->batch_left = (uint16_t)(count - 1);
-		}
-	}
+	if (r->in_order && !next_in_order(r, &id, &bytes))
+		return false;
 	if (unlikely(id >= r->size)) {
 		guest_ring_fault(r, GUEST_FAULT_UNKNOWN_ID);
 		return false;
@@ -404,13 +427,11 @@ bool guest_ring_take(struct guest_ring *r, struct guest_used_buffer *ret)
 	give_free(r, (uint16_t)id, h->desc_count);
 	r->used_next++;
 	r->returned++;
-	*ret = (struct guest_used_buffer){
-		.head = (uint16_t)id,
-		.bytes = bytes,
-		.posted_bytes = h->posted_bytes,
-		.generation = h->generation,
-		.cookie = h->cookie,
-	};
+	ret->head = (uint16_t)id;
+	ret->bytes = bytes;
+	ret->posted_bytes = h->posted_bytes;
+	ret->generation = h->generation;
+	ret->cookie = h->cookie;
 	return true;
 }
 
