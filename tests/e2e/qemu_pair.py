@@ -15,6 +15,7 @@ import guest_checks as gc
 from qemu_guest import Guest, image
 from switch import Switch
 
+IDLE_SECONDS = 4
 RESUME_MS = 5000  # QEMU tries once a second
 
 
@@ -60,6 +61,14 @@ def vlans(test, a, b):
     gc.tcp(a, b, 4 * gc.MEGABYTE, 4 * gc.MEGABYTE, "10.7.0.2")
 
 
+def idle(test, switch):
+    """Two connected guests with running rings that say little."""
+    begin = switch.cpu_seconds()
+    time.sleep(IDLE_SECONDS)
+    share = (switch.cpu_seconds() - begin) / IDLE_SECONDS
+    test.check("idle guests cost less than 1 % of a core", share < 0.01, f"{share * 100:.2f} %")
+
+
 def restart(test, switch, a, b, label, end):
     """end() ends the switch while a transfer runs; the transfer must survive it."""
     gc.start_tcp(a, b, 6)
@@ -101,6 +110,7 @@ def body(test):
     driver_comes_and_goes(test, a, b)
     link_goes_down_and_up(test, a, b)
     gc.clean(test, switch, b)
+    idle(test, switch)
     restart(test, switch, a, b, "after SIGKILL", switch.kill)
     restart(test, switch, a, b, "after SIGTERM", lambda: terminate(test, switch))
     broken = gc.broken_by_guest(switch, a, b)

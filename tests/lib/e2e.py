@@ -140,6 +140,10 @@ class Test:
             self.logs.append((name, path))
 
     def spawn(self, name, argv, stdin=None):
+        """Starts a process with a log of its own, whatever ran under that name before."""
+        before = sum(p.name == name or p.name.startswith(name + "#") for p in self.processes)
+        if before:
+            name = f"{name}#{before + 1}"
         process = Process(name, argv, self.path(name + ".log"), stdin)
         self.processes.append(process)
         self.watch_log(name, process.log_path)

@@ -42,14 +42,15 @@ class Guest:
     """One virtual machine with one virtio-net device behind a vhost-user socket.
 
     device and netdev add properties (",mrg_rxbuf=off"); listen: QEMU makes the socket and the
-    back-end connects.
+    back-end connects; memory: shared, private (a memfd that is mapped privately) or anonymous;
+    split_mb: two memory backends, the first of that size; prefix goes before the command.
     """
 
     def __init__(self, test, name, number, sock, device="", netdev="", mem_mb=256, listen=False,
-                 mtu=None, split_mb=None):
+                 mtu=None, split_mb=None, memory="shared", network="10.9.0", prefix=()):
         self.test = test
         self.name = name
-        self.ip = f"10.9.0.{number}"
+        self.ip = f"{network}.{number}"
         self.ip6 = f"fd09::{number}"
         self.mac = f"52:54:00:00:09:{number:02x}"
         self.sock = sock
@@ -59,6 +60,8 @@ class Guest:
         self.listen = listen
         self.mtu = mtu
         self.split_mb = split_mb
+        self.memory = memory
+        self.prefix = list(prefix)
         self.console = test.path(f"{name}.console")
         self.process = None
         self.serial = None
@@ -67,14 +70,17 @@ class Guest:
 
     # life
 
-    def memory(self):
-        """One region, or two backends when split_mb says where to split."""
+    def memory_argv(self):
+        if self.memory == "anonymous":
+            return []
+        share = "on" if self.memory == "shared" else "off"
         parts = [self.mem_mb]
         if self.split_mb:
             parts = [self.split_mb, self.mem_mb - self.split_mb]
         argv = []
         for i, megabytes in enumerate(parts):
-            argv += ["-object", f"memory-backend-memfd,id=m{i},size={megabytes}M,share=on"]
+            argv += ["-object", f"memory-backend-memfd,id=m{i},size={megabytes}M,"
+                     f"share={share}"]
         if len(parts) == 1:
             return argv + ["-machine", "memory-backend=m0"]
         for i in range(len(parts)):
@@ -89,8 +95,9 @@ class Guest:
         if self.mtu:
             words.append(f"lr.mtu={self.mtu}")
         how = "server=on,wait=off" if self.listen else "reconnect=1"
-        return ["qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=128", "-cpu", "qemu64",
-                "-M", "q35,hpet=off", "-smp", "1", "-m", str(self.mem_mb), *self.memory(),
+        return [*self.prefix, "qemu-system-x86_64",
+                "-accel", "tcg,thread=multi,tb-size=128", "-cpu", "qemu64",
+                "-M", "q35,hpet=off", "-smp", "1", "-m", str(self.mem_mb), *self.memory_argv(),
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", kernel, "-initrd", initrd, "-append", " ".join(words),
                 "-chardev", f"socket,id=c0,path={self.sock},{how}",

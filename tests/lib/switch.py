@@ -13,6 +13,7 @@ import time
 from e2e import Failed, Skip, wait_until
 
 READY_SECONDS = 10
+DEFAULT_CONTROL = None  # where the switch puts its socket by itself
 
 
 def binary():
@@ -35,16 +36,17 @@ def find_key(tree, key):
 
 
 class Switch:
-    """prefix is put before the command: nsenter into a namespace, for instance."""
+    """prefix is put before every command: nsenter into a namespace, for instance."""
 
-    def __init__(self, test, prefix=(), options=()):
+    def __init__(self, test, prefix=(), options=(), control=""):
         self.test = test
         self.prefix = list(prefix)
         self.options = list(options)
         self.commands = []
-        self.control = test.path("control.sock")
+        if control is not DEFAULT_CONTROL:
+            control = ["--control", control or test.path("control.sock")]
+        self.control = control or []
         self.process = None
-        self.starts = 0
 
     # ports
 
@@ -60,11 +62,9 @@ class Switch:
     def start(self):
         """Starts it and waits for the line `ready`. Returns the seconds that took."""
         begin = time.monotonic()
-        self.starts += 1
         self.process = self.test.spawn(
-            f"switch{self.starts}",
-            [*self.prefix, binary(), "switch", "--control", self.control, *self.options,
-             *self.commands])
+            "switch",
+            [*self.prefix, binary(), "switch", *self.control, *self.options, *self.commands])
         process = self.process
         if not wait_until(lambda: self.is_ready() or not process.alive(), READY_SECONDS, 0.01):
             raise Failed(f"the switch was not ready in {READY_SECONDS} s")
@@ -84,13 +84,22 @@ class Switch:
     def kill(self):
         self.process.kill()
 
+    def cpu_seconds(self):
+        """What all threads of the switch have used so far."""
+        total_ns = 0
+        folder = f"/proc/{self.process.pid}/task"
+        for task in os.listdir(folder):
+            with open(f"{folder}/{task}/schedstat", encoding="ascii") as f:
+                total_ns += int(f.read().split()[0])
+        return total_ns / 1e9
+
     # questions
 
     def ask(self, *words):
         """Runs one command with -j; returns the decoded answer."""
-        done = subprocess.run([binary(), "-j", "--control", self.control, *words], check=False,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=30)
+        done = subprocess.run([*self.prefix, binary(), "-j", *self.control, *words],
+                              check=False, text=True, timeout=30,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if done.returncode:
             raise Failed(f"lastref {' '.join(words)}: exit {done.returncode}: "
                          f"{(done.stderr or done.stdout).strip()}")
