@@ -31,6 +31,7 @@ extern "C" {
 	X(RX_BROKEN, "rx-broken", "receiver's ring is broken")                                     \
 	X(RX_TOO_SMALL, "rx-too-small", "receiver's buffers cannot take the frame")                \
 	X(RX_MTU, "rx-mtu", "longer than the MTU of the receiving port")                           \
+	X(RX_OFFLOAD, "rx-offload", "could not be finished for a receiver without the offload")    \
 	X(EGRESS_ERROR, "egress-error", "the kernel refused the frame")                            \
 	X(EGRESS_FULL, "egress-full", "the device's queue is full")                                \
 	X(NO_MEMORY, "no-memory", "a pool was empty")                                              \

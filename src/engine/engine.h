@@ -19,8 +19,14 @@ struct engine_config {
 	bool threads;		      /* false: the caller runs turns (simulation) */
 };
 
-/* Frames that go to one port in this burst. */
+/**
+ * struct worker_outbox - Frames that go to one port in this burst
+ * @port:  the port, set by bridge_deliver() for the rest of the burst: it may leave the table
+ *         meanwhile; NULL when nothing was handed to it
+ * @count: frames
+ */
 struct worker_outbox {
+	struct port *port;
 	unsigned count;
 	struct frame *frames[FRAME_BURST];
 };

@@ -31,11 +31,11 @@
 static void notify_all(struct worker *w, struct source *s)
 {
 	for (unsigned i = 0; i < w->touched_count; i++) {
-		struct port *out = bridge_port(w->bridge, w->touched[i]);
+		struct worker_outbox *box = &w->outbox[w->touched[i]];
 
-		w->outbox[w->touched[i]].count = 0;
-		if (out && out->ops->notify)
-			out->ops->notify(out, w);
+		box->count = 0;
+		if (box->port && box->port->ops->notify)
+			box->port->ops->notify(box->port, w);
 	}
 	w->touched_count = 0;
 	if (s->ops->notify)

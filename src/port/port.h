@@ -182,7 +182,6 @@ struct port {
 	_Atomic uint32_t mtu; /* most payload bytes of a frame, without Ethernet header; 0: any */
 	char why[128];	      /* one line beside the state; main thread */
 	struct port_counters *counters; /* one per worker */
-	uint32_t fdb_count;		/* learnt addresses; the bridge's */
 };
 
 /**
