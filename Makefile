@@ -31,8 +31,10 @@ check-long:
 	@dist/install-packages build check
 	@tests/check --long
 
-bench: build
+bench:
 	@dist/install-packages build bench
+	@dist/configure build -Dbench=true $(MESON_ARGS)
+	@ninja -C build
 	@bench/run.py
 
 install:
