@@ -77,7 +77,7 @@ int port_new(const struct port_env *env, const char *name, const struct port_ops
 		goto no_memory;
 	memset(p->counters, 0, counters_bytes);
 	ASSERT(strlen(name) < sizeof(p->name));
-	strcpy(p->name, name);
+	memcpy(p->name, name, strlen(name) + 1);
 	p->ops = type;
 	p->env = env;
 	error = type->create(p, config, err);

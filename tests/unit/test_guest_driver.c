@@ -240,7 +240,7 @@ static void all_combinations(void **state)
 						run_combo(&c, 200);
 						count++;
 					}
-	print_message("%u combinations\n", count);
+	print_message("# %u combinations\n", count);
 }
 
 static void merged_buffers(void **state)

@@ -391,8 +391,8 @@ static void test_attack_67_69_70_72_descriptors(void **state)
 	hand_desc(&h, 6, 0, 1, 0, 0);
 	hand_desc(&h, 7, 4096, 0, 0, 0); /* nothing at all */
 	static const uint16_t heads[] = {0, 1, 2, 3, 5, 7};
-	for (uint16_t i = 0; i < ARRAY_SIZE(heads); i++)
-		hand_offer(&h, i, heads[i], (uint16_t)(i + 1));
+	for (unsigned i = 0; i < ARRAY_SIZE(heads); i++)
+		hand_offer(&h, (uint16_t)i, heads[i], (uint16_t)(i + 1));
 	assert_int_equal(hand_pop(&h), 6);
 	for (unsigned i = 0; i < 6; i++)
 		assert_int_equal(h.f.chains[i].verdict,
