@@ -133,23 +133,24 @@ static inline void header_make(uint8_t header[VIRTIO_NET_HEADER_BYTES], const st
 }
 
 /* Everything fits into one segment: nearly always so. */
-static inline void rx_put_plain(struct vm_rx *rx, const struct frame *f, uint8_t *to)
+static inline void rx_put_plain(struct vm_rx *rx, const struct frame *f, uint8_t *to,
+				uint32_t header_bytes)
 {
 	uint8_t header[VIRTIO_NET_HEADER_BYTES];
+	const struct segment *s = f->segments, *end = s + f->segment_count;
 
+	/* Of a legacy header the last two bytes are overwritten by the frame. */
 	header_make(header, &f->offload, 1);
-	memcpy(to, header, VIRTIO_NET_HEADER_LEGACY_BYTES);
-	if (rx->header_bytes == VIRTIO_NET_HEADER_BYTES)
-		memcpy(to + 8, header + 8, 4);
-	to += rx->header_bytes;
+	memcpy(to, header, sizeof(header));
+	to += header_bytes;
 	mem_copy_head(to, f->head, f->head_bytes);
-	mem_copied_bytes += f->head_bytes;
 	to += f->head_bytes;
-	for (unsigned i = 0; i < f->segment_count; i++) {
-		mem_copy(to, f->segments[i].data, f->segments[i].bytes);
-		to += f->segments[i].bytes;
+	for (; s < end; s++) {
+		mem_copy(to, s->data, s->bytes);
+		to += s->bytes;
 	}
-	rx_consume(rx, rx->header_bytes + f->bytes);
+	rx_consume(rx, header_bytes + f->bytes);
+	mem_copied_bytes += f->head_bytes;
 }
 
 /* Where scattered writing stands. */
@@ -247,9 +248,10 @@ static enum rx_result rx_put_scattered(struct vm_rx *rx, const struct frame *f)
 static inline enum rx_result rx_put(struct vm_rx *rx, const struct frame *f)
 {
 	const struct virtio_chain *c = &rx->chains[rx->first];
+	const uint32_t header_bytes = rx->header_bytes;
 
-	if (likely(rx->count && c->count == 1 && c->bytes >= rx->header_bytes + f->bytes)) {
-		rx_put_plain(rx, f, rx->segments[c->first].data);
+	if (likely(rx->count && c->count == 1 && c->bytes >= header_bytes + f->bytes)) {
+		rx_put_plain(rx, f, rx->segments[c->first].data, header_bytes);
 		return RX_DONE;
 	}
 	return rx_put_scattered(rx, f);

@@ -122,6 +122,24 @@ static void segments_take(struct frame *f, uint8_t *to, uint32_t bytes)
 	}
 }
 
+/* Header and snapshot lie in one piece: nearly always so, but for a header in its own. */
+static inline void snapshot_plain(struct frame *f, struct virtio_net_header *header,
+				  uint32_t header_bytes)
+{
+	struct segment *s = f->segments;
+	uint32_t taken = header_bytes + f->head_bytes;
+
+	/* A legacy header is two bytes shorter; what follows it is there all the same. */
+	memcpy(header, s->data, VIRTIO_NET_HEADER_BYTES);
+	mem_copy_head(f->head, s->data + header_bytes, f->head_bytes);
+	s->data += taken;
+	s->bytes -= taken;
+	if (s->bytes == 0) {
+		f->segments++;
+		f->segment_count--;
+	}
+}
+
 /* What the sender wants finished, checked on the private copies. Return: the frame is good */
 static bool offload_read(struct frame *f, const struct virtio_net_header *h, unsigned allowed)
 {
@@ -153,12 +171,16 @@ static enum lr_drop_reason frame_build(struct vm_tx *tx, struct frame *f,
 	if (unlikely(c->bytes - tx->header_bytes > LR_PACKET_BYTES_MAX))
 		return LR_DROP_TX_TOO_LONG;
 	f->bytes = c->bytes - tx->header_bytes;
-	f->segments = segments + c->first;
-	f->segment_count = c->count;
 	f->head = f->room + FRAME_HEADROOM;
 	f->head_bytes = (uint16_t)min_u32(f->bytes, FRAME_SNAPSHOT_BYTES);
-	segments_take(f, (uint8_t *)&header, tx->header_bytes);
-	segments_take(f, f->head, f->head_bytes);
+	f->segments = segments + c->first;
+	f->segment_count = c->count;
+	if (likely(f->segments->bytes >= tx->header_bytes + f->head_bytes)) {
+		snapshot_plain(f, &header, tx->header_bytes);
+	} else {
+		segments_take(f, (uint8_t *)&header, tx->header_bytes);
+		segments_take(f, f->head, f->head_bytes);
+	}
 	compiler_barrier(); /* L9: from here on the private copies are all there is */
 	f->lender = &tx->lender;
 	f->ubuf = NULL;

@@ -17,6 +17,7 @@
 #ifndef VIRTIO_RING_H
 #define VIRTIO_RING_H
 
+#include "base/assert.h"
 #include "base/endian.h"
 #include "base/segment.h"
 #include "mem/mem.h"
@@ -175,11 +176,26 @@ unsigned virtio_ring_pop(struct virtio_ring *ring, struct virtio_chain *chains, 
  */
 void virtio_ring_unpop(struct virtio_ring *ring, const uint16_t *heads, unsigned count);
 
+/* The entry itself, at the next used slot. */
+static inline void virtio_ring_use_entry(struct virtio_ring *ring, uint16_t head, uint32_t bytes)
+{
+	struct virtio_used_entry *entry = &ring->used->ring[ring->used_next & ring->mask];
+
+	mem_store32(&entry->id, head);
+	mem_store32(&entry->bytes, bytes);
+}
+
 /**
  * virtio_ring_use() - Write a used entry: visible to the driver after virtio_ring_publish()
  * @bytes: written into the chain; 0 for a transmit queue
  */
-void virtio_ring_use(struct virtio_ring *ring, uint16_t head, uint32_t bytes);
+static inline void virtio_ring_use(struct virtio_ring *ring, uint16_t head, uint32_t bytes)
+{
+	ASSERT(ring->taken[head]); /* L4: returned exactly once */
+	ring->taken[head] = 0;
+	virtio_ring_use_entry(ring, head, bytes);
+	ring->used_next++;
+}
 
 /**
  * virtio_ring_use_batch() - IN_ORDER on a transmit ring: one entry for the @count (> 0) chains that

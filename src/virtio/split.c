@@ -176,37 +176,23 @@ static void walk_chain(struct virtio_ring *ring, struct walk *k, struct desc d)
 	}
 }
 
-/* One plain descriptor of the right direction, in the region used last: nearly always so. */
-static inline bool chain_is_plain(struct virtio_ring *ring, const struct desc *d,
-				  struct segment *segment)
-{
-	uint16_t wanted = ring->direction == VIRTIO_DEVICE_TO_DRIVER ? DESC_WRITE : 0;
-	uint64_t offset = d->addr.addr - ring->cache.guest;
-
-	if (unlikely((d->flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT)) != wanted))
-		return false;
-	if (unlikely(d->bytes == 0 || d->bytes > VIRTIO_CHAIN_BYTES_MAX))
-		return false;
-	if (unlikely(offset >= ring->cache.bytes || d->bytes > ring->cache.bytes - offset))
-		return false;
-	*segment = (struct segment){.data = ring->cache.host + offset, .bytes = d->bytes};
-	return true;
-}
-
 /* Heads of the burst, each read once and checked; fetches their descriptors. */
 static unsigned load_heads(struct virtio_ring *ring, struct virtio_chain *chains, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++) {
-		uint16_t slot = (uint16_t)(ring->avail_next + i) & ring->mask;
-		uint16_t head = mem_load16(&ring->avail->ring[slot]);
+	const le16 *heads = ring->avail->ring;
+	const struct virtio_desc *desc = ring->desc;
+	const unsigned next = ring->avail_next, mask = ring->mask;
 
-		if (unlikely(head >= ring->size)) {
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t head = mem_load16(&heads[(next + i) & mask]);
+
+		if (unlikely(head > mask)) {
 			virtio_ring_break(ring, "avail ring offers a head outside of the ring");
 			return i;
 		}
 		/* A speculated larger head must not index our own arrays. */
-		head &= ring->mask;
-		__builtin_prefetch(&ring->desc[head]);
+		head &= (uint16_t)mask;
+		__builtin_prefetch(&desc[head]);
 		chains[i].head = head;
 	}
 	return count;
@@ -220,10 +206,69 @@ static void prefetch_descriptors_ahead(const struct virtio_ring *ring, uint16_t 
 		__builtin_prefetch(&ring->desc[(last_head + i) & ring->mask]);
 }
 
+/* A chain that is not one plain descriptor in the region used last. Return: it was taken */
+static bool pop_walk(struct virtio_ring *ring, struct virtio_chain *c, const struct desc *d,
+		     struct segment *segments, unsigned room)
+{
+	struct walk k = {.segments = segments, .room = room};
+
+	walk_chain(ring, &k, *d);
+	if (ring_is_broken(ring) || k.full)
+		return false;
+	if (k.count == 0)
+		k.bad = true;
+	c->verdict = k.bad ? VIRTIO_CHAIN_BAD : VIRTIO_CHAIN_OK;
+	c->count = (uint16_t)(k.bad ? 0 : k.count);
+	c->bytes = k.bad ? 0 : (uint32_t)k.bytes;
+	return true;
+}
+
+/* Nearly every chain is one plain descriptor of the right direction in the region used last: what
+ * that needs stays in registers, which stores to the caller's arrays would else spill. */
+static unsigned pop_chains(struct virtio_ring *ring, struct virtio_chain *chains, unsigned count,
+			   struct segment *segments, unsigned segment_max)
+{
+	const uint16_t wanted = ring->direction == VIRTIO_DEVICE_TO_DRIVER ? DESC_WRITE : 0;
+	const struct virtio_desc *desc = ring->desc;
+	struct mem_cache cache = ring->cache;
+	uint8_t *taken = ring->taken;
+	unsigned used = 0, i;
+
+	for (i = 0; i < count && used < segment_max; i++) {
+		struct virtio_chain *c = &chains[i];
+		const uint16_t head = c->head;
+		const struct desc d = desc_load(&desc[head]);
+		const uint64_t offset = d.addr.addr - cache.guest;
+
+		if (unlikely(taken[head])) {
+			virtio_ring_break(ring, "a head was offered again before it was returned");
+			break;
+		}
+		c->first = (uint16_t)used;
+		if (likely((d.flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT)) == wanted &&
+			   d.bytes - 1 < VIRTIO_CHAIN_BYTES_MAX && offset < cache.bytes &&
+			   d.bytes <= cache.bytes - offset)) {
+			segments[used] =
+				(struct segment){.data = cache.host + offset, .bytes = d.bytes};
+			c->verdict = VIRTIO_CHAIN_OK;
+			c->count = 1;
+			c->bytes = d.bytes;
+			used++;
+		} else {
+			if (!pop_walk(ring, c, &d, segments + used, segment_max - used))
+				break;
+			used += c->count;
+			cache = ring->cache;
+		}
+		taken[head] = 1;
+	}
+	return i;
+}
+
 unsigned virtio_ring_pop(struct virtio_ring *ring, struct virtio_chain *chains, unsigned chain_max,
 			 struct segment *segments, unsigned segment_max)
 {
-	unsigned used = 0, taken = 0, count;
+	unsigned count;
 
 	if (unlikely(ring_is_broken(ring)))
 		return 0;
@@ -231,39 +276,11 @@ unsigned virtio_ring_pop(struct virtio_ring *ring, struct virtio_chain *chains, 
 	if (count == 0)
 		return 0;
 	count = load_heads(ring, chains, count);
-
-	for (; taken < count && used < segment_max; taken++) {
-		struct virtio_chain *c = &chains[taken];
-		struct desc d = desc_load(&ring->desc[c->head]);
-
-		if (unlikely(ring->taken[c->head])) {
-			virtio_ring_break(ring, "a head was offered again before it was returned");
-			break;
-		}
-		c->first = (uint16_t)used;
-		if (likely(chain_is_plain(ring, &d, &segments[used]))) {
-			c->verdict = VIRTIO_CHAIN_OK;
-			c->count = 1;
-			c->bytes = d.bytes;
-		} else {
-			struct walk k = {.segments = segments + used, .room = segment_max - used};
-
-			walk_chain(ring, &k, d);
-			if (ring_is_broken(ring) || k.full)
-				break;
-			if (k.count == 0)
-				k.bad = true;
-			c->verdict = k.bad ? VIRTIO_CHAIN_BAD : VIRTIO_CHAIN_OK;
-			c->count = (uint16_t)(k.bad ? 0 : k.count);
-			c->bytes = k.bad ? 0 : (uint32_t)k.bytes;
-		}
-		ring->taken[c->head] = 1;
-		used += c->count;
-	}
-	ring->avail_next = (uint16_t)(ring->avail_next + taken);
-	if (taken && ring->direction == VIRTIO_DEVICE_TO_DRIVER)
-		prefetch_descriptors_ahead(ring, chains[taken - 1].head);
-	return taken;
+	count = pop_chains(ring, chains, count, segments, segment_max);
+	ring->avail_next = (uint16_t)(ring->avail_next + count);
+	if (count && ring->direction == VIRTIO_DEVICE_TO_DRIVER)
+		prefetch_descriptors_ahead(ring, chains[count - 1].head);
+	return count;
 }
 
 void virtio_ring_unpop(struct virtio_ring *ring, const uint16_t *heads, unsigned count)
@@ -275,32 +292,18 @@ void virtio_ring_unpop(struct virtio_ring *ring, const uint16_t *heads, unsigned
 	ring->avail_next = (uint16_t)(ring->avail_next - count);
 }
 
-static inline void used_write(struct virtio_ring *ring, uint16_t head, uint32_t bytes)
-{
-	struct virtio_used_entry *entry = &ring->used->ring[ring->used_next & ring->mask];
-
-	mem_store32(&entry->id, head);
-	mem_store32(&entry->bytes, bytes);
-}
-
-void virtio_ring_use(struct virtio_ring *ring, uint16_t head, uint32_t bytes)
-{
-	ASSERT(ring->taken[head]); /* L4: returned exactly once */
-	ring->taken[head] = 0;
-	used_write(ring, head, bytes);
-	ring->used_next++;
-}
-
 void virtio_ring_use_batch(struct virtio_ring *ring, const struct virtio_chain *chains,
 			   unsigned count)
 {
+	uint8_t *taken = ring->taken;
+
 	ASSERT(ring->in_order);
 	ASSERT(ring->direction == VIRTIO_DRIVER_TO_DEVICE);
 	for (unsigned i = 0; i < count; i++) {
-		ASSERT(ring->taken[chains[i].head]); /* L4 */
-		ring->taken[chains[i].head] = 0;
+		ASSERT(taken[chains[i].head]); /* L4 */
+		taken[chains[i].head] = 0;
 	}
-	used_write(ring, chains[count - 1].head, 0);
+	virtio_ring_use_entry(ring, chains[count - 1].head, 0);
 	ring->used_next = (uint16_t)(ring->used_next + count);
 }
 
