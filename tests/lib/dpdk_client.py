@@ -24,9 +24,9 @@ class Pktgen:
             raise Skip("dpdk_pktgen is not built: needs libdpdk-dev (see dist/packages)")
         words = [f"{key}={value}" for key, value in keys.items()]
         cpus = ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
-        argv = [path, "--lcores", f"0@({cpus})", "--no-huge", "-m", "256", "--no-pci",
-                "--no-telemetry",
-                "--log-level", "lib.eal:4", f"--file-prefix=lastref{os.getpid()}"]
+        # env: else DPDK leaves a folder behind in /run
+        argv = ["env", f"RUNTIME_DIRECTORY={test.folder}", path, "--lcores", f"0@({cpus})",
+                "--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--log-level", "lib.eal:4"]
         for i, sock in enumerate(socks):
             devargs = [f"net_virtio_user{i}", f"path={sock}", f"mac=02:00:00:00:00:0{i}", *words]
             argv += ["--vdev", ",".join(devargs)]
