@@ -6,7 +6,7 @@ import select
 import subprocess
 import time
 
-from e2e import Failed, Skip
+from e2e import Failed, Skip, built
 
 RX_ROOM_WHOLE_BYTES = 9728  # without merged buffers the driver insists on its longest frame
 RX_ROOM_MERGED_BYTES = 2048
@@ -19,9 +19,9 @@ class Pktgen:
     """
 
     def __init__(self, test, socks, **keys):
-        path = os.environ.get("LASTREF_PKTGEN")
-        if not path or not os.access(path, os.X_OK):
-            raise Skip("dpdk_pktgen is not built: needs libdpdk-dev (see dist/packages)")
+        path = built("LASTREF_PKTGEN", "tests/e2e/dpdk_pktgen")
+        if not os.access(path, os.X_OK):
+            raise Skip(f"{path} is not built: needs libdpdk-dev (see dist/packages)")
         words = [f"{key}={value}" for key, value in keys.items()]
         cpus = ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
         # env: else DPDK leaves a folder behind in /run

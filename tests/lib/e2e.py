@@ -18,6 +18,7 @@ import traceback
 LOG_TAIL_LINES = 60
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
+BUILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build")
 
 
 class Skip(Exception):
@@ -40,6 +41,11 @@ def wait_until(condition, seconds, step=0.05):
         if value or time.monotonic() >= end:
             return value
         time.sleep(step)
+
+
+def built(variable, path):
+    """A file that the build made: named by the environment, else at path in the folder build."""
+    return os.path.abspath(os.environ.get(variable) or os.path.join(BUILD, path))
 
 
 def need_tools(*names):

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 
-from e2e import Failed, Skip, need_tools, wait_until
+from e2e import Failed, Skip, built, need_tools, wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e/guest"))
 import mkimage  # noqa: E402 pylint: disable=wrong-import-position
@@ -23,11 +23,8 @@ BOOT_SECONDS = 90
 def image(folder=None):
     """(kernel, initrd, netcheck) of the guest image."""
     need_tools("qemu-system-x86_64", "gcc", "dpkg-deb", "apt-get")
-    folder = folder or os.environ.get("LASTREF_E2E_IMAGE")
-    if not folder:
-        raise Skip("LASTREF_E2E_IMAGE does not name a folder for the guest image")
     try:
-        return mkimage.build(folder)
+        return mkimage.build(folder or built("LASTREF_E2E_IMAGE", "tests/e2e/image"))
     except mkimage.Unavailable as why:
         raise Skip(f"cannot make the guest image: {why}") from why
 

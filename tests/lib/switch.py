@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The back-end under test: a running `lastref switch`, started, stopped, killed, asked.
 
-LASTREF names the binary. Ports are collected first and given as commands when the switch starts,
+LASTREF names the binary, else it is build/lastref. Ports are collected first and given as commands when the switch starts,
 so that a restart brings the same ones back.
 """
 import json
@@ -10,17 +10,17 @@ import signal
 import subprocess
 import time
 
-from e2e import Failed, Skip, wait_until
+from e2e import Failed, built, wait_until
 
 READY_SECONDS = 10
 DEFAULT_CONTROL = None  # where the switch puts its socket by itself
 
 
 def binary():
-    path = os.environ.get("LASTREF")
-    if not path or not os.access(path, os.X_OK):
-        raise Skip("LASTREF does not name the switch's binary")
-    return os.path.abspath(path)
+    path = built("LASTREF", "lastref")
+    if not os.access(path, os.X_OK):
+        raise Failed(f"{path} is not built")
+    return path
 
 
 def find_key(tree, key):
