@@ -18,8 +18,8 @@
  *	attach to packet A		    1	       -	2
  *	builder puts its own		    1	       -	1  unshared
  *	B = clone of A			    1	       1	2
- *	split A in the middle of the frag   2	       1	3  (the other half's packet
- *included) free B, free both halves of A	    -	       -	0  completed
+ *	split A within the frag		    2	       1	3  the other half's packet included
+ *	free B, free both halves of A	    -	       -	0  completed
  *
  * Threads: any thread that holds a reference may get and put. Whoever sees a count of 1 while it
  * holds a reference is the only holder, so that nobody else can change the count: the last put

@@ -11,9 +11,9 @@
 #include "base/assert.h"
 
 #define FLUSH_SLICE 256 /* entries removed under one hold of the lock */
-#define SECOND_CHANCE                                                                              \
-	8 /* entries seen lately that are passed over before one is evicted all the same */
-#define LATELY_S 2
+/* Entries seen lately that are passed over before one is evicted all the same. */
+#define SECOND_CHANCE 8
+#define LATELY_S      2
 
 static uint64_t splitmix(uint64_t *state)
 {
