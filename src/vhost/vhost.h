@@ -39,8 +39,11 @@ struct vhost_ring_info {
  *               0 or negative errno: the ring stays stopped
  * @ring_stop:   stop it, drain what is lent, publish (unless @peer_gone: then nothing is stored to
  *               guest memory any more, L11); returns the next avail index
- * @ring_enable: SET_VRING_ENABLE; a ring may be enabled before it is started
- * @ring_call:   another call fd
+ * @ring_enable: told after each ring_start() and whenever it changes while the ring runs
+ * @ring_call:   another call fd (-1: none); when it returns the old one is not used any more: it is
+ *               closed next. An interrupt may have gone to the old one: signal the new one once
+ * @signal:      write an eventfd of the front-end's without being held by it
+ * @broken:      a ring broke; it was stopped
  * @rarp:        SEND_RARP: this MAC is here now
  * @mtu:         NET_SET_MTU
  */
@@ -52,6 +55,8 @@ struct vhost_device_ops {
 	uint16_t (*ring_stop)(void *ctx, unsigned index, bool peer_gone);
 	void (*ring_enable)(void *ctx, unsigned index, bool enable);
 	void (*ring_call)(void *ctx, unsigned index, int call_fd);
+	void (*signal)(void *ctx, int fd);
+	void (*broken)(void *ctx, unsigned index, const char *why);
 	void (*rarp)(void *ctx, const uint8_t mac[6]);
 	void (*mtu)(void *ctx, uint16_t mtu);
 };
@@ -89,7 +94,9 @@ int vhost_device_new(const struct vhost_device_config *config, struct vhost_devi
 void vhost_device_free(struct vhost_device *d);
 
 /**
- * vhost_device_broken() - The owner saw the guest break a ring: signal its err fd, keep answering
+ * vhost_device_broken() - The owner saw the guest break a ring: stop it, signal its err fd, keep
+ * answering; it starts again only after GET_VRING_BASE, a reset or a new connection
+ * @why: a constant
  */
 void vhost_device_broken(struct vhost_device *d, unsigned ring_index, const char *why);
 
@@ -97,5 +104,23 @@ void vhost_device_broken(struct vhost_device *d, unsigned ring_index, const char
  * vhost_device_show() - Features by name, rings, regions, peer, notes such as unshared memory
  */
 void vhost_device_show(const struct vhost_device *d, json_t *into);
+
+/**
+ * vhost_device_note() - A line for the operator beside the state, shown and logged; once each
+ * @text: NULL: nothing any more
+ */
+void vhost_device_note(struct vhost_device *d, const char *text);
+
+/* What to do when a guest's memory is not shared with us; the end of a sentence. */
+#define VHOST_SHARE_CURE                                                                           \
+	"guest memory is not shared: QEMU needs -object memory-backend-memfd,...,share=on, "       \
+	"libvirt <memoryBacking><access mode='shared'/>"
+
+/**
+ * vhost_feature_name() - What a feature bit is called, NULL: it has no name
+ * vhost_feature_find() - The mask of the feature called @name, 0: none
+ */
+const char *vhost_feature_name(unsigned bit);
+uint64_t vhost_feature_find(const char *name, size_t name_bytes);
 
 #endif
