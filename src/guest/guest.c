@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/util.h"
 
 /* In front of a frame's first byte: room for its header, and a cache line's alignment. */
@@ -64,6 +65,7 @@ static int make_pair(struct guest *g, struct guest_pair *p)
 	};
 	int error;
 
+	p->timed = -1;
 	error = guest_rx_init(&p->rx, &g->memory, &ro, &g->err);
 	if (!error)
 		error = guest_tx_init(&p->tx, &g->memory, &to, &g->err);
@@ -294,6 +296,10 @@ static int post(struct guest *g, struct guest_pair *p, uint32_t index, uint32_t 
 		g->stats.full += head == -ENOSPC;
 		return head;
 	}
+	if (p->timed < 0) {
+		p->timed = index;
+		p->timed_since_ns = clock_now_ns();
+	}
 	g->stats.sent++;
 	g->stats.sent_bytes += bytes;
 	return 0;
@@ -410,8 +416,13 @@ static uint32_t reap(struct guest *g, struct guest_pair *p)
 
 	do {
 		n = guest_tx_reap(&p->tx, cookies, REAP_BATCH);
-		for (uint32_t i = 0; i < n; i++)
+		for (uint32_t i = 0; i < n; i++) {
 			guest_slab_give(&p->buffers, (uint32_t)cookies[i]);
+			if (p->timed == (int64_t)cookies[i]) {
+				histogram_add(&g->away, clock_now_ns() - p->timed_since_ns);
+				p->timed = -1;
+			}
+		}
 		total += n;
 	} while (n == REAP_BATCH);
 	g->stats.returned += total;

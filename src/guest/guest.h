@@ -5,6 +5,7 @@
 
 #include "guest/driver.h"
 #include "guest/frontend.h"
+#include "guest/histogram.h"
 #include "guest/traffic.h"
 
 #define GUEST_PAIRS_MAX 8
@@ -94,7 +95,9 @@ struct guest_stats {
 };
 
 /**
- * struct guest_pair - One queue pair: its queues, and where each begins when started
+ * struct guest_pair - One queue pair
+ * @rx_base, @tx_base: where each begins when started
+ * @timed, @timed_since_ns: buffer whose time away is being taken (-1: none), and its start
  */
 struct guest_pair {
 	struct guest_rx rx;
@@ -102,10 +105,13 @@ struct guest_pair {
 	struct guest_slab buffers;
 	uint16_t rx_base;
 	uint16_t tx_base;
+	int64_t timed;
+	uint64_t timed_since_ns;
 };
 
 /**
  * struct guest - One guest; one thread at a time
+ * @away: from post to return, of one transmit buffer per pair at a time
  */
 struct guest {
 	struct guest_options options;
@@ -120,6 +126,7 @@ struct guest {
 	unsigned receiver_count;
 	struct traffic_streams streams;
 	struct guest_stats stats;
+	struct histogram away;
 	struct errmsg err;
 };
 
