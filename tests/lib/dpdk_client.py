@@ -42,11 +42,12 @@ class Pktgen:
         end = time.monotonic() + seconds
         pattern = re.compile(rf"^{word} (ok|bad).*\n", re.M)
         while True:
+            alive = self.process.alive()  # asked first: its last words count
             found = pattern.search(self.process.log(), self.seen)
             if found:
                 self.seen = found.end()
                 return found.group(1) == "ok", found.group(0).strip()
-            if time.monotonic() > end or not self.process.alive():
+            if time.monotonic() > end or not alive:
                 raise Failed(f"pktgen: no answer to '{word}' in {seconds} s")
             select.select([], [], [], 0.005)
 
