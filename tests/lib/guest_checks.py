@@ -90,9 +90,9 @@ def broken_by_guest(switch, *guests):
     """Ports that the switch calls broken, with the reason it gives."""
     found = []
     for guest in guests:
-        text = str(switch.port(guest.name))
-        if "broken" in text:
-            found.append(f"{guest.name}: {text}")
+        port = switch.port(guest.name)
+        if port["state"] == "broken":
+            found.append(f"{guest.name}: {port['why']}")
     return found
 
 

@@ -23,18 +23,6 @@ def binary():
     return path
 
 
-def find_key(tree, key):
-    """Every value of this key, anywhere in decoded JSON."""
-    if isinstance(tree, dict):
-        for name, value in tree.items():
-            if name == key:
-                yield value
-            yield from find_key(value, key)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from find_key(value, key)
-
-
 class Switch:
     """prefix is put before every command: nsenter into a namespace, for instance."""
 
@@ -113,16 +101,12 @@ class Switch:
         return ""
 
     def port(self, name):
-        return self.ask("port", "show", name)
+        """What `port show NAME` says of it."""
+        return self.ask("port", "show", name)[0]
 
     def counter(self, name, key):
-        """Sum of a counter of one port, wherever in its answer it stands."""
-        return sum(v for v in find_key(self.port(name), key) if isinstance(v, (int, float)))
+        return self.port(name)["counters"][key]
 
     def drops(self, name):
-        """Drop reasons of a port with their non-zero counts."""
-        found = {}
-        for drops in find_key(self.port(name), "drops"):
-            if isinstance(drops, dict):
-                found.update({k: v for k, v in drops.items() if v})
-        return found
+        """Drop reasons of a port with their counts, but for those that are 0."""
+        return {reason: count for reason, count in self.port(name)["drops"].items() if count}
