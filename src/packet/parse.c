@@ -74,7 +74,7 @@ static void parse_ipv6(const uint8_t *head, uint32_t head_bytes, uint32_t frame_
 	next = ip[6];
 	at += IPV6_HEADER_BYTES;
 	start = at;
-	for (unsigned i = 0; i < PARSE_IPV6_HEADERS; i++) {
+	for (unsigned i = 0; i <= PARSE_IPV6_HEADERS; i++) {
 		if (next == IPV6_FRAGMENT) {
 			layers->fragment = true;
 			return;

@@ -350,15 +350,15 @@ static void hazard_A13_buffer_spans_packets(void **state)
 
 		for (unsigned i = 0; i < 3; i++) {
 			p[i] = lr_packet_new(s->pool);
-			assert_int_equal(lr_packet_attach(p[i], &b->ubuf, b->data + 1000 * i, 1000),
-					 0);
+			assert_int_equal(
+				lr_packet_attach(p[i], &b->ubuf, b->data + 1000ul * i, 1000), 0);
 		}
 		lr_ubuf_put(&b->ubuf);
 		for (unsigned i = 0; i < 3; i++)
 			if (i != delayed)
 				lr_packet_free(p[i]);
 		assert_true(oracle_is_out(&s->lender, 0));
-		assert_true(oracle_pattern_matches(b->stamp, 1000 * delayed,
+		assert_true(oracle_pattern_matches(b->stamp, 1000ul * delayed,
 						   p[delayed]->frags[0].data, 1000));
 		lr_packet_free(p[delayed]);
 		assert_false(oracle_is_out(&s->lender, 0));
