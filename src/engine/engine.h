@@ -23,10 +23,12 @@ struct engine_config {
  * struct worker_outbox - Frames that go to one port in this burst
  * @port:  the port, set by bridge_deliver() for the rest of the burst: it may leave the table
  *         meanwhile; NULL when nothing was handed to it
+ * @queue: the port's own, from its send() to its notify(): what it works on in this burst
  * @count: frames
  */
 struct worker_outbox {
 	struct port *port;
+	void *queue;
 	unsigned count;
 	struct frame *frames[FRAME_BURST];
 };

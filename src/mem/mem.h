@@ -195,12 +195,12 @@ uint8_t *mem_translate_part(const struct mem_table *table, struct mem_cache *cac
 /* Loads and stores of shared words: exactly one access each. */
 static inline uint16_t mem_load16(const le16 *p)
 {
-	return le16toh(*(const volatile uint16_t *)&p->raw);
+	return le16toh(__atomic_load_n(&p->raw, __ATOMIC_RELAXED));
 }
 
 static inline uint64_t mem_load64(const le64 *p)
 {
-	return le64toh(*(const volatile uint64_t *)&p->raw);
+	return le64toh(__atomic_load_n(&p->raw, __ATOMIC_RELAXED));
 }
 
 static inline uint16_t mem_load16_acquire(const le16 *p)
@@ -210,12 +210,12 @@ static inline uint16_t mem_load16_acquire(const le16 *p)
 
 static inline void mem_store16(le16 *p, uint16_t x)
 {
-	*(volatile uint16_t *)&p->raw = htole16(x);
+	__atomic_store_n(&p->raw, htole16(x), __ATOMIC_RELAXED);
 }
 
 static inline void mem_store32(le32 *p, uint32_t x)
 {
-	*(volatile uint32_t *)&p->raw = htole32(x);
+	__atomic_store_n(&p->raw, htole32(x), __ATOMIC_RELAXED);
 }
 
 static inline void mem_store16_release(le16 *p, uint16_t x)
@@ -225,7 +225,7 @@ static inline void mem_store16_release(le16 *p, uint16_t x)
 
 static inline void mem_store64(le64 *p, uint64_t x)
 {
-	*(volatile uint64_t *)&p->raw = htole64(x);
+	__atomic_store_n(&p->raw, htole64(x), __ATOMIC_RELAXED);
 }
 
 /* Payload bytes that this thread copied with the helpers below: what "copies per byte" counts. */

@@ -387,10 +387,15 @@ static struct vm_pair *pair_for(struct vm_port *vm, const struct worker *w)
 
 void vm_send(struct port *p, struct worker *w, struct frame *const *frames, unsigned count)
 {
-	struct vm_pair *pair = pair_for(p->impl, w);
+	void **queue = &w->outbox[p->index].queue;
 	struct tally tally = {0};
+	struct vm_pair *pair;
 	unsigned done = 0;
 
+	/* Pairs may come and go before notify(): the one chosen first stays for the burst. */
+	if (!*queue)
+		*queue = pair_for(p->impl, w);
+	pair = *queue;
 	if (unlikely(!pair || !atomic_load_explicit(&pair->rx.ready, memory_order_acquire))) {
 		port_drop(p, w->index, LR_DROP_RX_DOWN, count);
 		return;
@@ -413,7 +418,7 @@ void vm_send(struct port *p, struct worker *w, struct frame *const *frames, unsi
 
 void vm_publish(struct port *p, struct worker *w)
 {
-	struct vm_pair *pair = pair_for(p->impl, w);
+	struct vm_pair *pair = w->outbox[p->index].queue;
 
 	if (pair && rx_owned(&pair->rx, w))
 		rx_publish(&pair->rx);
@@ -421,8 +426,9 @@ void vm_publish(struct port *p, struct worker *w)
 
 void vm_notify(struct port *p, struct worker *w)
 {
-	struct vm_pair *pair = pair_for(p->impl, w);
+	struct vm_pair *pair = w->outbox[p->index].queue;
 
+	w->outbox[p->index].queue = NULL;
 	if (!pair)
 		return;
 	if (rx_owned(&pair->rx, w))

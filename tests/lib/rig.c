@@ -256,9 +256,10 @@ void rig_guest_rx_start(struct rig_guest *g)
 	struct vhost_ring_info info = ring_info(g, &g->rx.ring, base);
 
 	ASSERT(!g->rx_running);
-	if (guest_ring_out_count(&g->rx.ring) == 0) {
+	if (!g->rx_filled) {
 		guest_rx_fill(&g->rx);
 		guest_rx_publish(&g->rx);
+		g->rx_filled = true;
 	}
 	ASSERT(vm_rx_start(pair_of(g), &info) == 0);
 	g->rx_running = true;
@@ -281,6 +282,7 @@ bool rig_send(struct rig_guest *g, const uint8_t to[6], uint32_t bytes)
 	struct guest_piece pieces[16];
 	int64_t slot = guest_slab_take(&g->buffers);
 	struct guest_block block;
+	uint64_t stamp;
 
 	if (slot < 0)
 		return false;
@@ -288,13 +290,13 @@ bool rig_send(struct rig_guest *g, const uint8_t to[6], uint32_t bytes)
 	block = g->buffers.blocks[slot];
 	block.host += TX_ROOM;
 	block.gpa.addr += TX_ROOM;
-	oracle_frame_make(block.host, bytes, to, g->mac, g->rig->next_stamp);
+	stamp = atomic_fetch_add(&g->rig->next_stamp, 1);
+	oracle_frame_make(block.host, bytes, to, g->mac, stamp);
 	guest_pieces_cut(block, bytes, g->options.tx_pieces, pieces);
 	if (guest_tx_post(&g->tx, pieces, g->options.tx_pieces, NULL, (uint64_t)slot) < 0) {
 		guest_slab_give(&g->buffers, (uint32_t)slot);
 		return false;
 	}
-	g->rig->next_stamp++;
 	g->sizes[slot] = bytes;
 	oracle_submit(&g->ledger, (uint32_t)slot, clock_now_ns());
 	g->sent++;

@@ -55,6 +55,7 @@ struct rig_guest {
 	uint64_t received;
 	bool tx_running;
 	bool rx_running;
+	bool rx_filled;
 };
 
 struct rig {
@@ -69,7 +70,7 @@ struct rig {
 	unsigned violations;
 	char first_violation[160];
 	uint64_t hold_limit_ns;
-	uint64_t next_stamp; /* of the next frame that any guest sends */
+	_Atomic uint64_t next_stamp; /* of the next frame that any guest sends */
 };
 
 struct rig_options {
