@@ -84,8 +84,6 @@ static void holder_send(struct port *p, struct worker *w, struct frame *const *f
 			continue;
 		}
 		hold_queue_push(&hw->queue, w, packet);
-		counter_add(&p->counters[w->index].out_frames, 1);
-		counter_add(&p->counters[w->index].out_bytes, packet->bytes);
 	}
 }
 
@@ -158,6 +156,8 @@ unsigned holder_release(struct port *p, struct worker *w, unsigned count, enum h
 		else if (order == HOLDER_SHUFFLE)
 			at = (unsigned)(random % left);
 		check_packet(h, taken[at]);
+		counter_add(&p->counters[w->index].out_frames, 1);
+		counter_add(&p->counters[w->index].out_bytes, taken[at]->bytes);
 		lr_packet_free(taken[at]);
 		memmove(&taken[at], &taken[at + 1], (left - 1 - at) * sizeof(*taken));
 	}

@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "holder_port.h"
 #include "mem/mem.h"
 
 #define GUEST_BYTES (32ull << 20)
@@ -358,6 +359,44 @@ uint64_t rig_counter(const struct rig *r, const struct port *p, size_t offset)
 			(const struct counter *)(const void *)((const char *)&p->counters[i] +
 							       offset));
 	return sum;
+}
+
+/* Frames that wait in a port: in a guest's copying queue, or held. */
+static uint64_t queued_in(struct rig *r, struct port *p)
+{
+	uint64_t held = 0;
+
+	if (p->ops == &rig_vm_ops) {
+		struct vm_port *vm = p->impl;
+		struct vm_pair_show show;
+
+		vm_pair_show(vm->pairs[0], &show);
+		return show.copyq_frames;
+	}
+	if (p->ops == &holder_port_ops)
+		for (unsigned i = 0; i < engine_worker_count(r->engine); i++)
+			held += holder_count(p, i);
+	return held;
+}
+
+void rig_check_accounts(struct rig *r)
+{
+	uint64_t in = 0, out = 0, drops = 0, queued = 0;
+	struct bridge_totals totals;
+
+	for (unsigned i = 0; i < r->port_count; i++) {
+		in += RIG_COUNT(r, r->ports[i], in_frames);
+		out += RIG_COUNT(r, r->ports[i], out_frames);
+		for (unsigned reason = 0; reason < LR_DROP_COUNT; reason++)
+			drops += RIG_COUNT(r, r->ports[i], drops[reason]);
+		queued += queued_in(r, r->ports[i]);
+	}
+	bridge_totals(r->bridge, &totals);
+	in += totals.flood_copies + totals.segment_copies;
+	if (in != out + drops + queued)
+		rig_violation(r, "in %llu != out %llu + drops %llu + queued %llu",
+			      (unsigned long long)in, (unsigned long long)out,
+			      (unsigned long long)drops, (unsigned long long)queued);
 }
 
 static void guest_close(struct rig_guest *g)

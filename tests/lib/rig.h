@@ -114,6 +114,12 @@ void rig_violation(struct rig *r, const char *format, ...) __attribute__((format
 /* Check @bytes that came out somewhere against what was sent. */
 void rig_check_frame(struct rig *r, const void *frame, size_t bytes, const char *where);
 
+/**
+ * rig_check_accounts() - Every frame is accounted for (bridge.h), while nothing moves and no port
+ * was deleted
+ */
+void rig_check_accounts(struct rig *r);
+
 uint64_t rig_counter(const struct rig *r, const struct port *p, size_t offset);
 #define RIG_COUNT(r, p, member) rig_counter(r, p, offsetof(struct port_counters, member))
 

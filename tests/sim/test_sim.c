@@ -8,7 +8,8 @@
  *
  * Checked (by the rig and below): every frame that is received anywhere is whole and was sent;
  * every transmit buffer comes back exactly once, never while somebody can still look at it (it is
- * poisoned at once), and within the hold limit and one turn; nothing is left at the end.
+ * poisoned at once), and within the hold limit and one turn; every frame that went in is accounted
+ * for; nothing is left at the end.
  * Not checked: timing on a wall clock, races (see the threaded tests under TSan).
  *
  * A canary plants a port that looks at frames after their turn: the checks must find it.
@@ -200,6 +201,8 @@ static void sim_settle(struct sim *s)
 	for (uint64_t waited_ns = 0; waited_ns <= HOLD_LIMIT_NS; waited_ns += STEP_NS)
 		time_passes(s, STEP_NS);
 	engine_run_once(s->rig.engine); /* what completed behind the last burst is published here */
+	if (!s->rig.lenient)
+		rig_check_accounts(&s->rig);
 	for (unsigned i = 0; i < s->rig.guest_count; i++) {
 		struct rig_guest *g = &s->rig.guests[i];
 
