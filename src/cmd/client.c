@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <getopt.h>
 #include <unistd.h>
@@ -64,6 +65,7 @@ static int read_words(struct client *c, int argc, char **argv)
 /* Return: a connected socket, -1 having said why not */
 static int connect_to_switch(const char *path)
 {
+	const struct timeval wait = {.tv_sec = ANSWER_WAIT_NS / NS_PER_S};
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd;
 
@@ -74,7 +76,9 @@ static int connect_to_switch(const char *path)
 	}
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+	/* A switch that hangs takes no connection any more. */
+	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) == 0 &&
+	    connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
 		return fd;
 	if (errno == ENOENT || errno == ECONNREFUSED)
 		cmd_fail(0, "no switch at control socket %s; does lastref switch run?", path);
@@ -258,7 +262,7 @@ int client_main(int argc, char **argv)
 	if (more < 0)
 		return CMD_USAGE;
 	if (optind == argc)
-		return cmd_help(stderr), CMD_USAGE;
+		return cmd_fail(CMD_USAGE, "a command is missing; see lastref --help");
 	code = read_words(&c, argc - optind, argv + optind);
 	if (code)
 		return code;

@@ -118,7 +118,8 @@ static bool begins_with(const struct control_command *c, const struct control_wo
 	for (unsigned i = 0; i < words->count; i++) {
 		size_t bytes = strcspn(at, " ");
 
-		if (!bytes || strlen(words->word[i]) != bytes || strncmp(at, words->word[i], bytes))
+		if (!bytes || strlen(words->word[i]) != bytes ||
+		    strncmp(at, words->word[i], bytes) != 0)
 			return bytes == 0; /* more words than the command's: its arguments */
 		at += bytes;
 		at += strspn(at, " ");

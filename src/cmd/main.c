@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "cmd/cmd.h"
+#include "control/suggest.h"
 
 static const struct {
 	const char *name;
@@ -30,6 +31,20 @@ int cmd_fail(int code, const char *format, ...)
 
 #define OPTIONS_MAX 16
 
+static int option_error(const char *typed, const struct cmd_option *options)
+{
+	struct control_suggestion s;
+	char buffer[80];
+
+	control_suggest_init(&s, typed + strspn(typed, "-"));
+	for (; options->name; options++) {
+		if (options->arg && !strcmp(options->name, s.typed))
+			return cmd_fail(-1, "option '%s' needs %s", typed, options->arg);
+		control_suggest_offer(&s, options->name);
+	}
+	return cmd_fail(-1, "unknown option '%.64s'%s", typed, control_suggest_text(&s, buffer));
+}
+
 int cmd_next_option(int argc, char **argv, const struct cmd_option *options, unsigned *ret_index)
 {
 	struct option longs[OPTIONS_MAX + 1] = {0};
@@ -37,7 +52,7 @@ int cmd_next_option(int argc, char **argv, const struct cmd_option *options, uns
 	unsigned at = 1;
 	int c, index = -1;
 
-	for (unsigned i = 0; options[i].name && i < OPTIONS_MAX; i++) {
+	for (unsigned i = 0; i < OPTIONS_MAX && options[i].name; i++) {
 		longs[i].name = options[i].name;
 		longs[i].has_arg = options[i].arg ? required_argument : no_argument;
 		if (options[i].letter)
@@ -45,11 +60,12 @@ int cmd_next_option(int argc, char **argv, const struct cmd_option *options, uns
 		if (options[i].letter && options[i].arg)
 			shorts[at++] = ':';
 	}
+	opterr = 0;
 	c = getopt_long(argc, argv, shorts, longs, &index);
 	if (c == -1)
 		return 0;
 	if (c == '?')
-		return -1;
+		return option_error(argv[optind - 1], options);
 	for (unsigned i = 0; index < 0 && options[i].name; i++)
 		if (options[i].letter == c)
 			index = (int)i;

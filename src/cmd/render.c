@@ -113,13 +113,12 @@ static void print_table(const json_t *list, const struct column *columns, unsign
 	unsigned count = column_count(columns);
 	size_t width[COLUMNS_MAX];
 	char text[TEXT_BYTES];
-	const json_t *row;
-	size_t i;
 
 	for (unsigned c = 0; c < count; c++) {
 		width[c] = strlen(columns[c].title);
-		json_array_foreach((json_t *)list, i, row)
-		{
+		for (size_t i = 0; i < json_array_size(list); i++) {
+			const json_t *row = json_array_get(list, i);
+
 			scalar_text(at_path(row, columns[c].path), text, sizeof(text));
 			width[c] = strlen(text) > width[c] ? strlen(text) : width[c];
 		}
@@ -127,8 +126,9 @@ static void print_table(const json_t *list, const struct column *columns, unsign
 	printf("%*s", (int)indent, "");
 	for (unsigned c = 0; c < count; c++)
 		printf("%-*s", c + 1 < count ? (int)width[c] + 2 : 0, columns[c].title);
-	json_array_foreach((json_t *)list, i, row)
-	{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *row = json_array_get(list, i);
+
 		print_line_end(indent);
 		for (unsigned c = 0; c < count; c++) {
 			scalar_text(at_path(row, columns[c].path), text, sizeof(text));
@@ -158,12 +158,9 @@ static void print_inner_table(const json_t *list, unsigned indent)
 static void print_words(const json_t *list)
 {
 	char text[TEXT_BYTES];
-	const json_t *word;
-	size_t i;
 
-	json_array_foreach((json_t *)list, i, word)
-	{
-		scalar_text(word, text, sizeof(text));
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		scalar_text(json_array_get(list, i), text, sizeof(text));
 		printf("%s%s", i ? " " : "", text);
 	}
 	putchar('\n');
@@ -203,14 +200,11 @@ static void print_members(const json_t *object, unsigned indent)
 	}
 }
 
+/* Commands that somebody reads back: nothing is replaced in them. */
 static void print_lines(const json_t *list)
 {
-	const json_t *line;
-	size_t i;
-
-	/* These are commands that somebody reads back: nothing is replaced in them. */
-	json_array_foreach((json_t *)list, i, line)
-		puts(json_string_value(line) ? json_string_value(line) : "");
+	for (size_t i = 0; i < json_array_size(list); i++)
+		puts(json_string_value(json_array_get(list, i)));
 }
 
 static const struct view *find_view(const char *words)

@@ -44,15 +44,13 @@ static void show_ports(const struct bridge *br, json_t *list)
 static void show_fdb(const struct bridge *br, json_t *list)
 {
 	json_t *fdb = bridge_fdb_show(br);
-	json_t *entry;
-	size_t i;
 
-	json_array_foreach(fdb, i, entry)
-	{
+	for (size_t i = 0; i < json_array_size(fdb); i++) {
+		const json_t *entry = json_array_get(fdb, i);
 		const char *type = json_string_value(json_object_get(entry, "type"));
 		char line[128];
 
-		if (!type || strcmp(type, "static"))
+		if (!type || strcmp(type, "static") != 0)
 			continue;
 		snprintf(line, sizeof(line), "fdb add %s port %s",
 			 json_string_value(json_object_get(entry, "mac")),

@@ -131,7 +131,7 @@ int control_stats_show(struct control *c, const struct control_call *call, json_
 		struct port *p = bridge_port(c->env.bridge, i);
 		json_t *o;
 
-		if (!p || (call->name && strcmp(p->name, call->name)))
+		if (!p || (call->name && strcmp(p->name, call->name) != 0))
 			continue;
 		o = json_pack("{s:s}", "name", p->name);
 		control_stats_port(c->stats, p, o);

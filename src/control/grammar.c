@@ -211,7 +211,7 @@ static int take_word(struct control_call *call, const char *token, const char *w
 	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(kinds[i].name, token))
 			return kinds[i].take(call, word, err);
-	if (strcmp(token, word))
+	if (strcmp(token, word) != 0)
 		return errmsg_set(err, "'%s' belongs where '%.64s' stands", token, word);
 	return 0;
 }
@@ -257,7 +257,7 @@ static unsigned match(const struct control_command *command, const struct contro
 		size_t bytes = strcspn(at, " ");
 
 		if (i == words->count || strlen(words->word[i]) != bytes ||
-		    strncmp(words->word[i], at, bytes))
+		    strncmp(words->word[i], at, bytes) != 0)
 			return 0;
 		i++;
 		at += bytes;
@@ -293,7 +293,7 @@ static int unknown_command(const struct control_words *words, struct errmsg *err
 	if (*list && !*second)
 		return errmsg_set(err, "'%s' goes on with one of: %s", typed, list);
 	if (!s.best) {
-		/* Perhaps the first word is all that is meant to be one: "wiat". */
+		/* Perhaps the first word is all that is meant to be. */
 		control_suggest_init(&s, words->word[0]);
 		for (command = control_commands; command->words; command++)
 			control_suggest_offer(&s, command->words);

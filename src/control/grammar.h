@@ -20,9 +20,7 @@ struct control_call;
 
 #define CONTROL_SETUP (1u << 0) /* may stand in a configuration and behind "lastref switch" */
 #define CONTROL_LOCAL (1u << 1) /* done by the client itself, needs no switch */
-#define CONTROL_WAITS                                                                              \
-	(1u << 2) /* handler says -EAGAIN until done: asked again, up to a time-out                \
-		   */
+#define CONTROL_WAITS (1u << 2) /* handler says -EAGAIN until done: asked again, for a time */
 
 /**
  * struct control_command - One row

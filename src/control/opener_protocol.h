@@ -10,7 +10,7 @@
 
 #define OPENER_PATH_BYTES 108 /* sizeof sun_path: a path has at most one byte less */
 #define OPENER_FDS_MAX	  16
-#define OPENER_BACKLOG	  16
+#define OPENER_BACKLOG	  64
 
 enum opener_kind {
 	OPENER_LISTEN,
