@@ -12,6 +12,7 @@
 #include "switch/bridge.h"
 
 static const struct port_ops *const types[] = {
+	&port_vm_ops,
 	&port_null_ops,
 };
 

@@ -5,6 +5,7 @@
 
 #include "port/port.h"
 
+extern const struct port_ops port_vm_ops;
 extern const struct port_ops port_null_ops;
 
 #endif

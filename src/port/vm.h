@@ -21,7 +21,7 @@
 struct vm_pair;
 
 /**
- * struct vm_port - port->impl of a vm port
+ * struct vm_port - port->impl of a vm port: what the data path sees of it
  * @pairs:   NULL until a ring of the pair starts; kept until the port goes, read by workers
  * @pair_count: pairs whose receive ring takes frames, for spreading; workers read it
  */
@@ -31,7 +31,6 @@ struct vm_port {
 	uint64_t features;
 	_Atomic(struct vm_pair *) pairs[VM_PAIRS_MAX];
 	_Atomic unsigned pair_count;
-	struct vm_control *control; /* vm.c's own */
 };
 
 /* A pair's memory is taken here, at the first ring start. Return: 0, -ENOMEM */

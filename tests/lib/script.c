@@ -341,7 +341,7 @@ bool script_is_closed(struct script *s)
 
 static uint64_t receive_u64(struct script *s, uint32_t request)
 {
-	uint64_t value;
+	uint64_t value = 0;
 
 	assert_int_equal(script_receive(s, request, &value, sizeof(value)), sizeof(value));
 	return value;
