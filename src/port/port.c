@@ -14,6 +14,7 @@
 static const struct port_ops *const types[] = {
 	&port_vm_ops,
 	&port_null_ops,
+	&port_tap_ops,
 };
 
 const struct port_ops *port_type_at(unsigned index)
@@ -81,12 +82,14 @@ int port_new(const struct port_env *env, const char *name, const struct port_ops
 	memcpy(p->name, name, strlen(name) + 1);
 	p->ops = type;
 	p->env = env;
-	error = type->create(p, config, err);
+	/* First its place in the bridge: create() may let frames in, and they are learnt by it. */
+	error = bridge_port_add(env->bridge, p, err);
 	if (error)
 		goto fail;
-	error = bridge_port_add(env->bridge, p, err);
+	error = type->create(p, config, err);
 	if (error) {
-		type->destroy(p);
+		bridge_port_remove(env->bridge, p);
+		engine_quiesce(env->engine);
 		goto fail;
 	}
 	*ret_port = p;

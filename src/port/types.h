@@ -7,5 +7,6 @@
 
 extern const struct port_ops port_vm_ops;
 extern const struct port_ops port_null_ops;
+extern const struct port_ops port_tap_ops;
 
 #endif
