@@ -17,6 +17,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
+PROCESSORS = os.sched_getaffinity(0)
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -51,6 +52,7 @@ class Process:
 
         def child():
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            os.sched_setaffinity(0, PROCESSORS)  # ours is only one of them
 
         with open(self.log, "ab") as log:
             log.write(("$ " + shlex.join(map(str, command)) + "\n").encode())
