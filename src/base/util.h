@@ -13,6 +13,9 @@
 #define CACHE_LINE_BYTES		64
 #define CACHE_ALIGNED			__attribute__((aligned(CACHE_LINE_BYTES)))
 
+/* Keeps a rare path's registers out of the common one. */
+#define NOINLINE __attribute__((noinline))
+
 /* The compiler may neither repeat nor move a load of shared memory across this. */
 #define compiler_barrier() __asm__ __volatile__("" ::: "memory")
 

@@ -18,4 +18,14 @@ static inline uint64_t cycles_now(void)
 #endif
 }
 
+/* Let a sibling thread have the core for a moment: some tens of ns. */
+static inline void cycles_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	__asm__ __volatile__("" ::: "memory");
+#endif
+}
+
 #endif

@@ -45,6 +45,7 @@ struct worker_private {
 	struct list holds;
 	uint64_t last_work_ns;
 	uint64_t last_tick;
+	unsigned last_taken; /* in the last turn with work */
 };
 
 struct engine {

@@ -25,7 +25,9 @@
 #include "mem/mem.h"
 #include "switch/bridge.h"
 
-#define CLOCK_EVERY_TURNS 16 /* busy turns between two looks at the clock */
+#define CLOCK_EVERY_TURNS 16 /* turns between two looks at the clock */
+#define STREAM_FRAMES	  8  /* a burst of as many: a stream, more are under way */
+#define STREAM_PAUSES	  8  /* in an idle turn behind such a burst */
 
 /* Behind the fence: whatever was published may now be called for. */
 static void notify_all(struct worker *w, struct source *s)
@@ -75,30 +77,45 @@ static void mailbox_run(struct worker *w)
 	sem_post(&call->done);
 }
 
-static void clock_update(struct worker *w, bool idle)
+/* A look at the clock costs as much as an idle turn: a frame that arrives meanwhile would wait. */
+static void clock_update(struct worker *w, uint64_t turn)
 {
-	uint64_t turns = counter_get(&w->counters.turns);
-
-	if (idle || !list_is_empty(&w->priv->holds) || turns % CLOCK_EVERY_TURNS == 0)
+	if (turn % CLOCK_EVERY_TURNS == 0 || !list_is_empty(&w->priv->holds) || !w->priv->started)
 		w->now_ns = clock_now_ns();
+}
+
+/* An idle turn of a stream: every look at a ring takes a cache line from a driver that is about to
+ * write to it, and a sibling thread's time. A moment later there is more to take at once. Frames
+ * that come one by one are looked for without pause. */
+static void stream_pause(unsigned last_taken)
+{
+	if (last_taken < STREAM_FRAMES)
+		return;
+	for (unsigned i = 0; i < STREAM_PAUSES; i++)
+		cycles_pause();
 }
 
 unsigned worker_turn(struct worker *w)
 {
 	struct worker_private *priv = w->priv;
 	uint64_t begin = priv->last_tick, now;
+	/* A full fence: what was unpublished before is not seen in this turn (engine_quiesce()). */
+	uint64_t turn = atomic_fetch_add(&priv->turn, 1);
 	unsigned taken = 0;
 
-	atomic_fetch_add_explicit(&priv->turn, 1, memory_order_acq_rel);
 	mailbox_run(w);
 	for (unsigned i = 0; i < priv->source_count; i++) {
 		if (++priv->next_source >= priv->source_count)
 			priv->next_source = 0;
 		taken += burst_run(w, priv->sources[priv->next_source]);
 	}
+	if (taken)
+		priv->last_taken = taken;
+	else
+		stream_pause(priv->last_taken);
 	now = cycles_now();
 	priv->last_tick = now;
-	clock_update(w, taken == 0);
+	clock_update(w, turn);
 	if (!list_is_empty(&priv->holds))
 		hold_expire(w);
 	if (taken) {

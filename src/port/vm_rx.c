@@ -18,7 +18,10 @@
 #include "base/clock.h"
 #include "base/prefetch.h"
 
-#define DRAIN_FRAMES 64 /* of the copying queue in one turn */
+#define DRAIN_FRAMES  64 /* of the copying queue in one turn */
+#define USED_PER_LINE (CACHE_LINE_BYTES / sizeof(struct virtio_used_entry))
+#define RX_AHEAD_MIN  4	 /* receive buffers kept at hand between bursts ... */
+#define RX_AHEAD      16 /* ... and how many are fetched when there are fewer */
 
 /* The lock, for one burst */
 
@@ -90,6 +93,8 @@ static unsigned rx_fill(struct vm_rx *rx, unsigned wanted)
 		prefetch_for_write(data + CACHE_LINE_BYTES);
 	}
 	rx->count += added;
+	for (unsigned i = 0; i < added; i += USED_PER_LINE)
+		virtio_ring_prefetch_used(&rx->ring, rx->count - added + i);
 	return rx->count;
 }
 
@@ -223,7 +228,7 @@ static enum rx_result rx_reserve(struct vm_rx *rx, uint32_t need, unsigned *ret_
 	return RX_DONE;
 }
 
-static enum rx_result rx_put_scattered(struct vm_rx *rx, const struct frame *f)
+static NOINLINE enum rx_result rx_put_scattered(struct vm_rx *rx, const struct frame *f)
 {
 	uint8_t header[VIRTIO_NET_HEADER_BYTES];
 	struct scatter s = {.rx = rx};
@@ -257,11 +262,10 @@ static inline enum rx_result rx_put(struct vm_rx *rx, const struct frame *f)
 	return rx_put_scattered(rx, f);
 }
 
-/* Frames that were delivered, their bytes, and those of frames that lay in the sender's memory. */
+/* Frames that were delivered and their bytes. */
 struct tally {
 	unsigned frames;
 	uint64_t bytes;
-	uint64_t in_place_bytes;
 };
 
 /* Deliver until the buffers end. Return: frames dealt with */
@@ -283,7 +287,6 @@ static unsigned rx_deliver(struct vm_pair *pair, struct worker *w, struct frame 
 		}
 		tally->frames++;
 		tally->bytes += frames[i]->bytes;
-		tally->in_place_bytes += frames[i]->lender ? frames[i]->bytes : 0;
 	}
 	return i;
 }
@@ -351,6 +354,9 @@ static void rx_unlock_and_call(struct vm_pair *pair, struct worker *w)
 	bool call = rx->published && virtio_ring_wants_call(&rx->ring) && fd >= 0;
 
 	rx->published = false;
+	/* For the next frame: its buffer is at hand before it arrives. */
+	if (rx->count < RX_AHEAD_MIN)
+		rx_fill(rx, RX_AHEAD);
 	rx_unlock(rx);
 	if (call) {
 		engine_call_guest(w, fd);
@@ -412,8 +418,7 @@ void vm_send(struct port *p, struct worker *w, struct frame *const *frames, unsi
 		if (likely(copyq_is_empty(&pair->copyq)))
 			done = rx_deliver(pair, w, frames, count, &tally);
 		tally_count(pair, w, &tally);
-		counter_add(&w->source->port->counters[w->index].in_place_bytes,
-			    tally.in_place_bytes);
+		counter_add(&w->source->port->counters[w->index].in_place_bytes, tally.bytes);
 	}
 	if (unlikely(done < count))
 		copyq_add(pair, w, frames + done, count - done);

@@ -104,7 +104,7 @@ static struct lr_ubuf *pair_lend(struct frame_lender *lender, struct frame *f)
 /* Receiving */
 
 /* Take @bytes from the front of @f's segments into private memory. */
-static void segments_take(struct frame *f, uint8_t *to, uint32_t bytes)
+static NOINLINE void segments_take(struct frame *f, uint8_t *to, uint32_t bytes)
 {
 	while (bytes) {
 		struct segment *s = f->segments;
@@ -141,12 +141,9 @@ static inline void snapshot_plain(struct frame *f, struct virtio_net_header *hea
 }
 
 /* What the sender wants finished, checked on the private copies. Return: the frame is good */
-static bool offload_read(struct frame *f, const struct virtio_net_header *h, unsigned allowed)
+static NOINLINE bool offload_read(struct frame *f, const struct virtio_net_header *h,
+				  unsigned allowed)
 {
-	if (likely(h->flags == 0 && h->gso_type == 0)) {
-		f->offload = (struct lr_offload){0};
-		return true;
-	}
 	f->offload = (struct lr_offload){
 		.flags = h->flags,
 		.gso_type = h->gso_type,
@@ -159,8 +156,9 @@ static bool offload_read(struct frame *f, const struct virtio_net_header *h, uns
 }
 
 /* One chain as a frame. Return: LR_DROP_COUNT when it is good, else why it is dropped */
-static enum lr_drop_reason frame_build(struct vm_tx *tx, struct frame *f,
-				       const struct virtio_chain *c, struct segment *segments)
+static inline enum lr_drop_reason frame_build(struct vm_tx *tx, struct frame *f,
+					      const struct virtio_chain *c,
+					      struct segment *segments)
 {
 	struct virtio_net_header header = {0}; /* a legacy one is shorter */
 
@@ -185,9 +183,10 @@ static enum lr_drop_reason frame_build(struct vm_tx *tx, struct frame *f,
 	f->lender = &tx->lender;
 	f->ubuf = NULL;
 	f->vlan = 0;
-	if (unlikely(!offload_read(f, &header, tx->offloads_allowed)))
-		return LR_DROP_TX_OFFLOAD;
-	return LR_DROP_COUNT;
+	f->offload = (struct lr_offload){0};
+	if (likely(header.flags == 0 && header.gso_type == 0))
+		return LR_DROP_COUNT;
+	return offload_read(f, &header, tx->offloads_allowed) ? LR_DROP_COUNT : LR_DROP_TX_OFFLOAD;
 }
 
 static void burst_build(struct vm_pair *pair, struct worker *w)

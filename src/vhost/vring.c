@@ -149,7 +149,7 @@ void vhost_rings_start(struct vhost_device *d)
 		ring_start(d, i); /* one that cannot was told about, and waits */
 }
 
-void vhost_rings_reset(struct vhost_device *d, bool keep_base)
+void vhost_rings_reset(struct vhost_device *d)
 {
 	for (unsigned i = 0; i < d->ring_count; i++) {
 		struct vhost_ring *r = &d->rings[i];
@@ -158,8 +158,7 @@ void vhost_rings_reset(struct vhost_device *d, bool keep_base)
 		ring_forget(r);
 		r->addressed = false;
 		r->size = 0;
-		if (!keep_base)
-			r->base = 0;
+		r->base = 0;
 		r->enabled = false;
 		r->enable_told = false;
 	}

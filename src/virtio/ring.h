@@ -19,6 +19,7 @@
 
 #include "base/assert.h"
 #include "base/endian.h"
+#include "base/prefetch.h"
 #include "base/segment.h"
 #include "mem/mem.h"
 
@@ -107,7 +108,7 @@ struct virtio_chain {
  * struct virtio_ring_config - How a ring is started
  * @desc, @avail, @used: our mappings, checked for length and alignment by the caller
  * @size: descriptors; a power of two for split rings
- * @base: what SET_VRING_BASE said; a split ring knows better (virtio_ring_start)
+ * @base: next avail index
  * @features: negotiated feature bits
  * @mem: table to translate through; the ring takes a reference
  */
@@ -147,9 +148,7 @@ struct virtio_ring {
 };
 
 /**
- * virtio_ring_start() - Begin where the last device stopped
- *
- * A split ring says itself where that was: at the used index in shared memory.
+ * virtio_ring_start() - Begin at @config->base; used index is continued from shared memory
  *
  * Return: 0, -EINVAL, -ENOMEM
  */
@@ -185,6 +184,14 @@ static inline void virtio_ring_use_entry(struct virtio_ring *ring, uint16_t head
 
 	mem_store32(&entry->id, head);
 	mem_store32(&entry->bytes, bytes);
+}
+
+/**
+ * virtio_ring_prefetch_used() - Fetch the line of the used entry that comes @ahead entries from now
+ */
+static inline void virtio_ring_prefetch_used(const struct virtio_ring *ring, unsigned ahead)
+{
+	prefetch_for_write(&ring->used->ring[(ring->used_next + ahead) & ring->mask]);
 }
 
 /**

@@ -207,8 +207,8 @@ static void prefetch_descriptors_ahead(const struct virtio_ring *ring, uint16_t 
 }
 
 /* A chain that is not one plain descriptor in the region used last. Return: it was taken */
-static bool pop_walk(struct virtio_ring *ring, struct virtio_chain *c, const struct desc *d,
-		     struct segment *segments, unsigned room)
+static NOINLINE bool pop_walk(struct virtio_ring *ring, struct virtio_chain *c,
+			      const struct desc *d, struct segment *segments, unsigned room)
 {
 	struct walk k = {.segments = segments, .room = room};
 
@@ -248,8 +248,8 @@ static unsigned pop_chains(struct virtio_ring *ring, struct virtio_chain *chains
 		if (likely((d.flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT)) == wanted &&
 			   d.bytes - 1 < VIRTIO_CHAIN_BYTES_MAX && offset < cache.bytes &&
 			   d.bytes <= cache.bytes - offset)) {
-			segments[used] =
-				(struct segment){.data = cache.host + offset, .bytes = d.bytes};
+			segments[used].data = cache.host + offset;
+			segments[used].bytes = d.bytes;
 			c->verdict = VIRTIO_CHAIN_OK;
 			c->count = 1;
 			c->bytes = d.bytes;
