@@ -4,9 +4,9 @@
  * Theory of operation
  *
  * The opener attaches the queues; each becomes a source of a worker, and every worker gets a way
- * out with an io_uring of its own. When the device is deleted its fds report an error for ever:
- * the main thread waits for that, takes everything down again, and looks once a second whether an
- * interface of that name is back. A link that is down is not watched: the kernel refuses each
+ * out with an io_uring of its own. When the device is deleted its fds are good for nothing for ever:
+ * the first worker that sees it wakes the main thread, which takes everything down again and looks
+ * once a second whether an interface of that name is back. A link that is down is not watched: the kernel refuses each
  * frame, which is counted, and takes them again when the link is up.
  */
 #include "port/tap.h"
@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
@@ -54,7 +56,7 @@ static const struct port_key tap_keys[] = {
  * struct tap_control - What only the main thread knows of a tap
  * @bridge: "" for none
  * @up:     the device is open and its queues are sources
- * @watch:  tells when the device is deleted
+ * @watch:  of the eventfd by which a worker tells that the device was deleted
  * @retry:  looks for it again
  */
 struct tap_control {
@@ -132,7 +134,6 @@ static void device_close(struct tap *tap)
 {
 	struct engine *engine = tap->port->env->engine;
 
-	tap->control->watch = sd_event_source_disable_unref(tap->control->watch);
 	if (!tap->control->up)
 		return;
 	tap->control->up = false;
@@ -163,7 +164,6 @@ static void state_set(struct tap *tap, enum port_state state, const char *why)
 	atomic_store(&tap->port->state, state);
 }
 
-static int on_device_gone(sd_event_source *s, int fd, uint32_t events, void *arg);
 static int on_look_again(sd_event_source *s, uint64_t now_us, void *arg);
 
 /* Attach to the device and let frames flow. Return: 0, negative errno with @err set */
@@ -178,10 +178,7 @@ static int device_open(struct tap *tap, struct errmsg *err)
 	if (ret)
 		return ret;
 	ret = set_offloads(fds[0]);
-	/* No events: the kernel reports errors all the same, and nothing else wakes us. */
-	if (!ret && env->loop)
-		ret = sd_event_add_io(env->loop, &c->watch, fds[0], 0, on_device_gone, tap);
-	if (ret < 0) {
+	if (ret) {
 		for (unsigned i = 0; i < tap->queue_count; i++)
 			close(fds[i]);
 		errmsg_set(err, "tap %s: %s", c->dev, strerror(-ret));
@@ -203,11 +200,12 @@ static int on_device_gone(sd_event_source *s, int fd, uint32_t events, void *arg
 {
 	struct tap *tap = arg;
 	char why[sizeof(tap->port->why)];
-	uint64_t now_us;
+	uint64_t now_us, value;
 
 	(void)s;
-	(void)fd;
 	(void)events;
+	if (read(fd, &value, sizeof(value)) < 0 || !tap->control->up)
+		return 0;
 	snprintf(why, sizeof(why), "interface %s was deleted; waiting for one of that name",
 		 tap->control->dev);
 	log_warn("port %s: %s", tap->port->name, why);
@@ -241,6 +239,12 @@ static void tap_free(struct tap *tap)
 {
 	for (unsigned i = 0; i < TAP_QUEUES_MAX; i++)
 		free(tap->queues[i].rest);
+	if (tap->control) {
+		sd_event_source_disable_unref(tap->control->watch);
+		sd_event_source_disable_unref(tap->control->retry);
+	}
+	if (tap->gone_fd >= 0)
+		close(tap->gone_fd);
 	free(tap->control);
 	free(tap->outs);
 	free(tap);
@@ -262,11 +266,12 @@ static struct tap *tap_new(struct port *p, unsigned queue_count)
 	if (!tap)
 		return NULL;
 	tap->port = p;
+	tap->gone_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	tap->queue_count = queue_count;
 	tap->worker_count = engine_worker_count(p->env->engine);
 	tap->control = calloc(1, sizeof(*tap->control));
 	tap->outs = aligned_alloc(CACHE_LINE_BYTES, tap->worker_count * sizeof(*tap->outs));
-	if (!tap->control || !tap->outs)
+	if (!tap->control || !tap->outs || tap->gone_fd < 0)
 		goto fail;
 	memset(tap->outs, 0, tap->worker_count * sizeof(*tap->outs));
 	for (unsigned i = 0; i < queue_count; i++) {
@@ -286,6 +291,20 @@ fail:
 	return NULL;
 }
 
+static int watch_add(struct tap *tap, struct errmsg *err)
+{
+	struct sd_event *loop = tap->port->env->loop;
+	int ret;
+
+	if (!loop) /* a test that looks itself */
+		return 0;
+	ret = sd_event_add_io(loop, &tap->control->watch, tap->gone_fd, EPOLLIN, on_device_gone,
+			      tap);
+	if (ret < 0)
+		errmsg_set(err, "cannot watch the device: %s", strerror(-ret));
+	return ret < 0 ? ret : 0;
+}
+
 static int tap_create(struct port *p, const struct port_config *config, struct errmsg *err)
 {
 	const char *queues = config->value[KEY_QUEUES];
@@ -300,6 +319,8 @@ static int tap_create(struct port *p, const struct port_config *config, struct e
 	ret = name_set(tap->control->dev, config->value[KEY_DEV], "dev", err);
 	if (!ret && config->value[KEY_BRIDGE])
 		ret = name_set(tap->control->bridge, config->value[KEY_BRIDGE], "bridge", err);
+	if (!ret)
+		ret = watch_add(tap, err);
 	if (!ret) {
 		atomic_store(&p->offloads, PORT_CSUM | PORT_TSO4 | PORT_TSO6 | PORT_ECN);
 		ret = device_open(tap, err);
@@ -317,7 +338,6 @@ static void tap_destroy(struct port *p)
 
 	atomic_store(&p->state, PORT_WAITING);
 	device_close(tap);
-	sd_event_source_disable_unref(tap->control->retry);
 	tap_free(tap);
 }
 
@@ -326,7 +346,7 @@ static void link_show(const struct tap *tap, json_t *into)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq ifr = {0};
-	const char *link = "deleted";
+	const char *link = "away"; /* deleted, or moved to another namespace */
 
 	if (fd < 0)
 		return;

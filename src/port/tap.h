@@ -68,13 +68,15 @@ struct tap_out {
 
 /**
  * struct tap - port->impl
- * @gone: the device was deleted: the worker that saw it says so
+ * @gone:    the device was deleted: set by the first worker that sees it, which writes @gone_fd
+ * @gone_fd: wakes the main thread
  */
 struct tap {
 	struct port *port;
 	unsigned queue_count;
 	unsigned worker_count;
 	_Atomic bool gone;
+	int gone_fd;
 	struct tap_queue queues[TAP_QUEUES_MAX];
 	struct tap_out *outs;	     /* by worker */
 	struct tap_control *control; /* tap.c's own */

@@ -31,6 +31,17 @@ static_assert(sizeof(struct virtio_net_header) == VIRTIO_NET_HEADER_BYTES,
 static_assert(TAP_REST_BYTES > LR_PACKET_BYTES_MAX, "a frame fits, and what is longer is seen");
 static_assert(FRAME_BURST <= URING_BATCH, "a burst is one batch");
 
+/* The device was deleted: the main thread has to know, once. */
+static void gone_tell(struct tap *tap)
+{
+	uint64_t one = 1;
+
+	if (atomic_exchange(&tap->gone, true))
+		return;
+	if (write(tap->gone_fd, &one, sizeof(one)) < 0)
+		ASSERT(errno == EAGAIN); /* our own eventfd: it is told already */
+}
+
 /* Out */
 
 static enum lr_drop_reason reason_of(struct tap *tap, int error)
@@ -44,7 +55,7 @@ static enum lr_drop_reason reason_of(struct tap *tap, int error)
 		return LR_DROP_RX_DOWN;
 	case EBADFD:
 	case ENODEV:
-		atomic_store_explicit(&tap->gone, true, memory_order_relaxed);
+		gone_tell(tap);
 		return LR_DROP_PORT_GONE;
 	default:
 		return LR_DROP_EGRESS_ERROR;
@@ -239,7 +250,7 @@ static bool read_failed(struct tap_queue *q, struct port_counters *counters, int
 		return true;
 	default:
 		if (error == EBADFD || error == ENODEV)
-			atomic_store_explicit(&q->tap->gone, true, memory_order_relaxed);
+			gone_tell(q->tap);
 		return false;
 	}
 }
