@@ -3,7 +3,6 @@
 #ifndef LASTREF_UBUF_H
 #define LASTREF_UBUF_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,14 +62,14 @@ struct lr_ubuf_ops {
 /**
  * struct lr_ubuf - One lent buffer; embedded in the lender's own record
  * @ops:   the lender
- * @count: references (L2); only the library touches it
+ * @count: references (L2); only the library touches it, atomically
  * @flags: LR_UBUF_COPIED: some bytes were copied before the completion, a remark for statistics
  *         that the lender reads when the buffer is completed
  */
 struct lr_ubuf {
 	const struct lr_ubuf_ops *ops;
-	_Atomic uint32_t count;
-	_Atomic uint32_t flags;
+	uint32_t count;
+	uint32_t flags;
 };
 
 #define LR_UBUF_COPIED (1u << 0)

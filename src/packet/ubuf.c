@@ -43,49 +43,49 @@ void lr_ubuf_init(struct lr_ubuf *ubuf, const struct lr_ubuf_ops *ops)
 	ASSERT(ops != NULL);
 	ASSERT(ops->complete != NULL);
 	/* L4: lent again before its completion, or storage that was not zeroed */
-	ASSERT(atomic_load_explicit(&ubuf->count, memory_order_relaxed) == 0);
+	ASSERT(__atomic_load_n(&ubuf->count, __ATOMIC_RELAXED) == 0);
 	ubuf->ops = ops;
-	atomic_store_explicit(&ubuf->flags, 0, memory_order_relaxed);
-	atomic_store_explicit(&ubuf->count, 1, memory_order_relaxed);
+	__atomic_store_n(&ubuf->flags, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&ubuf->count, 1, __ATOMIC_RELAXED);
 }
 
 void lr_ubuf_get(struct lr_ubuf *ubuf)
 {
-	uint32_t old = atomic_fetch_add_explicit(&ubuf->count, 1, memory_order_relaxed);
+	uint32_t old = __atomic_fetch_add(&ubuf->count, 1, __ATOMIC_RELAXED);
 
 	ASSERT(old != 0); /* L2: a completed buffer is nobody's to refer to */
 	if (unlikely(old >= LR_UBUF_SATURATED - 1))
-		atomic_store_explicit(&ubuf->count, LR_UBUF_SATURATED, memory_order_relaxed);
+		__atomic_store_n(&ubuf->count, LR_UBUF_SATURATED, __ATOMIC_RELAXED);
 }
 
 void lr_ubuf_put(struct lr_ubuf *ubuf)
 {
 	/* Acquire: what other holders did to the bytes came before their puts, and those before. */
-	uint32_t old = atomic_load_explicit(&ubuf->count, memory_order_acquire);
+	uint32_t old = __atomic_load_n(&ubuf->count, __ATOMIC_ACQUIRE);
 
 	ASSERT(old != 0); /* L4: put once more than taken */
 	if (likely(old == 1)) {
-		atomic_store_explicit(&ubuf->count, 0, memory_order_relaxed);
+		__atomic_store_n(&ubuf->count, 0, __ATOMIC_RELAXED);
 		complete(ubuf);
 		return;
 	}
 	if (unlikely(old >= LR_UBUF_SATURATED)) /* L2: leaks rather than completing early */
 		return;
-	old = atomic_fetch_sub_explicit(&ubuf->count, 1, memory_order_acq_rel);
+	old = __atomic_fetch_sub(&ubuf->count, 1, __ATOMIC_ACQ_REL);
 	ASSERT(old != 0); /* L4 */
 	if (unlikely(old >= LR_UBUF_SATURATED))
-		atomic_store_explicit(&ubuf->count, LR_UBUF_SATURATED, memory_order_relaxed);
+		__atomic_store_n(&ubuf->count, LR_UBUF_SATURATED, __ATOMIC_RELAXED);
 	else if (old == 1)
 		complete(ubuf);
 }
 
 uint32_t lr_ubuf_count(const struct lr_ubuf *ubuf)
 {
-	return atomic_load_explicit(&ubuf->count, memory_order_relaxed);
+	return __atomic_load_n(&ubuf->count, __ATOMIC_RELAXED);
 }
 
 void ubuf_mark_copied(struct lr_ubuf *ubuf)
 {
-	if (!(atomic_load_explicit(&ubuf->flags, memory_order_relaxed) & LR_UBUF_COPIED))
-		atomic_fetch_or_explicit(&ubuf->flags, LR_UBUF_COPIED, memory_order_relaxed);
+	if (!(__atomic_load_n(&ubuf->flags, __ATOMIC_RELAXED) & LR_UBUF_COPIED))
+		__atomic_fetch_or(&ubuf->flags, LR_UBUF_COPIED, __ATOMIC_RELAXED);
 }
