@@ -155,29 +155,35 @@ void guest_close(struct guest *g)
 	g->pair_count = 0;
 }
 
+/*
+ * Enabled first: of a ring that runs and is not enabled yet the switch takes frames and discards
+ * them, and some may be posted already.
+ */
 static int start_pair(struct guest *g, unsigned i)
 {
 	struct guest_pair *p = &g->pairs[i];
 	struct frontend *f = &g->frontend;
-	int error;
+	int error = 0;
 
 	if (!guest_ring_out_count(&p->rx.ring))
 		guest_rx_fill(&p->rx);
 	guest_ring_disarm(&p->rx.ring);
 	guest_ring_disarm(&p->tx.ring);
-	error = frontend_ring_setup(f, 2 * i, &p->rx.ring, p->rx_base);
-	if (!error)
-		error = frontend_ring_setup(f, 2 * i + 1, &p->tx.ring, p->tx_base);
-	if (!error && (f->features & GUEST_F_PROTOCOL))
+	if (f->features & GUEST_F_PROTOCOL)
 		error = frontend_ring_enable(f, 2 * i, true);
 	if (!error && (f->features & GUEST_F_PROTOCOL))
 		error = frontend_ring_enable(f, 2 * i + 1, true);
+	if (!error)
+		error = frontend_ring_setup(f, 2 * i, &p->rx.ring, p->rx_base);
+	if (!error)
+		error = frontend_ring_setup(f, 2 * i + 1, &p->tx.ring, p->tx_base);
 	return error;
 }
 
-int guest_start(struct guest *g)
+static int tell_all(struct guest *g)
 {
 	struct frontend *f = &g->frontend;
+	uint64_t features;
 	int error = 0;
 
 	if (!f->memory)
@@ -190,8 +196,18 @@ int guest_start(struct guest *g)
 		error = frontend_set_status(
 			f, FRONTEND_STATUS_ACKNOWLEDGE | FRONTEND_STATUS_DRIVER |
 				   FRONTEND_STATUS_FEATURES_OK | FRONTEND_STATUS_DRIVER_OK);
+	/* An answer at the end: without acknowledgements, too, all of it was heard. */
+	if (!error)
+		error = frontend_get_u64(f, FRONTEND_GET_FEATURES, &features);
+	return error;
+}
+
+int guest_start(struct guest *g)
+{
+	int error = tell_all(g);
+
 	if (error) {
-		g->err = f->err;
+		g->err = g->frontend.err;
 		return error;
 	}
 	g->running = true;
@@ -199,8 +215,8 @@ int guest_start(struct guest *g)
 	for (unsigned i = 0; i < g->pair_count; i++) {
 		guest_rx_publish(&g->pairs[i].rx);
 		guest_tx_publish(&g->pairs[i].tx);
-		frontend_kick(f, 2 * i);
-		frontend_kick(f, 2 * i + 1);
+		frontend_kick(&g->frontend, 2 * i);
+		frontend_kick(&g->frontend, 2 * i + 1);
 	}
 	return 0;
 }
