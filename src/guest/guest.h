@@ -143,7 +143,7 @@ int guest_open(struct guest *g, const struct guest_options *options);
 void guest_close(struct guest *g);
 
 /**
- * guest_start() - Tell memory and rings, fill the receive rings, enable; the switch has heard it all
+ * guest_start() - Tell memory and rings, fill the receive rings, enable; returns when all was heard
  */
 int guest_start(struct guest *g);
 
