@@ -4,10 +4,10 @@
  * Theory of operation
  *
  * The opener attaches the queues; each becomes a source of a worker, and every worker gets a way
- * out with an io_uring of its own. When the device is deleted its fds are good for nothing for ever:
- * the first worker that sees it wakes the main thread, which takes everything down again and looks
- * once a second whether an interface of that name is back. A link that is down is not watched: the kernel refuses each
- * frame, which is counted, and takes them again when the link is up.
+ * out with an io_uring of its own. When the device is deleted its fds are good for nothing: the
+ * first worker that sees it wakes the main thread, which takes everything down again and looks once
+ * a second whether an interface of that name is back. A link that is down is not watched: the
+ * kernel refuses each frame, which is counted, and takes them again when the link is up.
  */
 #include "port/tap.h"
 

@@ -329,7 +329,7 @@ static uint64_t count_of(const struct port *p, size_t offset, unsigned workers)
 #define COUNT(p, member) count_of(p, offsetof(struct port_counters, member), 1)
 #define DROPS(p, reason) COUNT(p, drops[reason])
 
-/* All sizes, whole, in order; as much in one burst as a socket's buffer holds without privileges. */
+/* All sizes, whole, in order; a burst is what a socket's buffer holds without privileges. */
 static const struct {
 	uint32_t bytes;
 	unsigned burst;
