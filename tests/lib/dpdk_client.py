@@ -48,7 +48,8 @@ class Pktgen:
                 self.seen = found.end()
                 return found.group(1) == "ok", found.group(0).strip()
             if time.monotonic() > end or not alive:
-                raise Failed(f"pktgen: no answer to '{word}' in {seconds} s")
+                raise Failed(f"pktgen: no answer to '{word}' in {seconds} s"
+                             + ("" if alive else f", exit {self.process.child.returncode}"))
             select.select([], [], [], 0.005)
 
     def say(self, line, seconds=60):
