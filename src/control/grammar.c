@@ -81,6 +81,7 @@ static int take_type(struct control_call *call, const char *word, struct errmsg 
 
 static int take_mac(struct control_call *call, const char *word, struct errmsg *err)
 {
+	call->has_mac = true;
 	return control_parse_mac(word, call->mac, err);
 }
 

@@ -52,6 +52,7 @@ struct control_call {
 	const char *key;   /* KEY */
 	const char *value; /* VALUE */
 	uint8_t mac[6];	   /* MAC */
+	bool has_mac;
 	enum port_state state;
 	uint64_t timeout_ns;
 	const struct port_ops *type; /* TYPE */

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "switch/bridge.h"
+
 #define FILE_BYTES_MAX (4u << 20)
 
 /* @file is NULL for an argument. */
@@ -33,12 +35,20 @@ struct planned_port {
 	struct origin origin;
 };
 
+/* An address that a line fixes to a port. */
+struct planned_mac {
+	uint8_t mac[6];
+	struct origin origin;
+};
+
 struct control_plan {
 	unsigned line_count;
 	unsigned line_room;
 	struct line *lines;
 	unsigned port_count;
 	struct planned_port ports[PORTS_MAX];
+	unsigned mac_count;
+	struct planned_mac macs[BRIDGE_FDB_ENTRIES];
 	char *file; /* name of the one file */
 };
 
@@ -110,6 +120,30 @@ static int plan_port(struct control_plan *plan, const struct control_call *call,
 	return 0;
 }
 
+/* Return: 0, -EEXIST, -ENOSPC */
+static int plan_mac(struct control_plan *plan, const struct control_call *call,
+		    const struct origin *o, struct errmsg *err)
+{
+	struct planned_mac *m;
+
+	for (unsigned i = 0; i < plan->mac_count; i++) {
+		m = &plan->macs[i];
+		if (memcmp(m->mac, call->mac, sizeof(m->mac)) == 0) {
+			errmsg_set(err, "this address stands in %s %u already",
+				   m->origin.file ? "line" : "argument", m->origin.number);
+			return -EEXIST;
+		}
+	}
+	if (plan->mac_count == BRIDGE_FDB_ENTRIES) {
+		errmsg_set(err, "a switch has at most %d addresses", BRIDGE_FDB_ENTRIES);
+		return -ENOSPC;
+	}
+	m = &plan->macs[plan->mac_count++];
+	memcpy(m->mac, call->mac, sizeof(m->mac));
+	m->origin = *o;
+	return 0;
+}
+
 /* What a command needs of those before it. */
 static int check_order(struct control_plan *plan, const struct control_call *call,
 		       const struct origin *o, struct errmsg *err)
@@ -130,6 +164,8 @@ static int check_order(struct control_plan *plan, const struct control_call *cal
 		errmsg_set(err, "there is no port '%s' up to here", call->name);
 		return -ENOENT;
 	}
+	if (call->has_mac)
+		return plan_mac(plan, call, o, err);
 	if (call->key && control_check_set(p->type, call->key, call->value, &key, &why))
 		return errmsg_set(err, "port %s: %.300s", call->name, why.text);
 	return 0;

@@ -191,7 +191,7 @@ const char *control_port_key_usage(const struct port_key *key, char *buffer, siz
 		snprintf(buffer, buffer_bytes, "%s MAC", key->name);
 		break;
 	case PORT_KEY_OCTAL:
-		snprintf(buffer, buffer_bytes, "%s MODE", key->name);
+		snprintf(buffer, buffer_bytes, "%s OCTAL", key->name);
 		break;
 	case PORT_KEY_CHOICE:
 		snprintf(buffer, buffer_bytes, "%s %s", key->name, key->choices);
