@@ -276,33 +276,53 @@ static bool is_group(const struct control_command *command, const char *word)
 }
 
 /* "port" alone, or with something that is none of its commands. */
+static int unknown_in_group(const struct control_words *words, struct errmsg *err)
+{
+	const char *group = words->word[0];
+	const char *second = words->count > 1 ? words->word[1] : "";
+	struct control_suggestion s;
+	char list[96] = "";
+
+	control_suggest_init(&s, second);
+	for (const struct control_command *c = control_commands; c->words; c++) {
+		const char *name;
+
+		if (!is_group(c, group))
+			continue;
+		name = strchr(c->words, ' ') + 1;
+		control_suggest_offer(&s, name);
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
+			 *list ? ", " : "", name);
+	}
+	if (!*second)
+		return errmsg_set(err, "'%s' goes on with one of: %s", group, list);
+	if (s.best)
+		return errmsg_set(err, "unknown command '%s %.40s'; did you mean '%s %s'?", group,
+				  second, group, s.best);
+	return errmsg_set(err, "unknown command '%s %.40s'; '%s' goes on with one of: %s", group,
+			  second, group, list);
+}
+
 static int unknown_command(const struct control_words *words, struct errmsg *err)
 {
-	const struct control_command *command;
-	struct control_suggestion s;
-	char typed[96], list[96] = "", buffer[80];
-	const char *second = words->count > 1 ? words->word[1] : "";
+	const struct control_command *c;
+	struct control_suggestion two, one;
+	char typed[96], buffer[80];
 
-	snprintf(typed, sizeof(typed), "%.40s%s%.40s", words->word[0], *second ? " " : "", second);
-	control_suggest_init(&s, typed);
-	for (command = control_commands; command->words; command++) {
-		control_suggest_offer(&s, command->words);
-		if (is_group(command, words->word[0]))
-			snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
-				 *list ? ", " : "", strchr(command->words, ' ') + 1);
+	for (c = control_commands; c->words; c++)
+		if (is_group(c, words->word[0]))
+			return unknown_in_group(words, err);
+	snprintf(typed, sizeof(typed), "%.40s%s%.40s", words->word[0], words->count > 1 ? " " : "",
+		 words->count > 1 ? words->word[1] : "");
+	control_suggest_init(&two, typed);
+	/* Perhaps the first word is all of the command. */
+	control_suggest_init(&one, words->word[0]);
+	for (c = control_commands; c->words; c++) {
+		control_suggest_offer(&two, c->words);
+		control_suggest_offer(&one, c->words);
 	}
-	if (*list && !*second)
-		return errmsg_set(err, "'%s' goes on with one of: %s", typed, list);
-	if (!s.best) {
-		/* Perhaps the first word is all that is meant to be. */
-		control_suggest_init(&s, words->word[0]);
-		for (command = control_commands; command->words; command++)
-			control_suggest_offer(&s, command->words);
-	}
-	if (*list && !s.best)
-		return errmsg_set(err, "unknown command '%s'; '%s' goes on with one of: %s", typed,
-				  words->word[0], list);
-	return errmsg_set(err, "unknown command '%s'%s", typed, control_suggest_text(&s, buffer));
+	return errmsg_set(err, "unknown command '%s'%s", typed,
+			  control_suggest_text(two.best ? &two : &one, buffer));
 }
 
 int control_parse(const struct control_words *words, struct control_call *ret_call,

@@ -109,14 +109,24 @@ static int probe(const char *path, struct errmsg *err)
 		errmsg_set(err, "socket %s: a socket of another kind is there", path);
 	else if (error && error != EAGAIN)
 		return errno = error, fail(err, path, "cannot see who listens there");
-	else if (peer.pid == getppid())
-		errmsg_set(err, "socket %s: this switch listens there already", path);
 	else if (peer.pid)
 		errmsg_set(err, "socket %s: another process listens there (pid %d)", path,
 			   (int)peer.pid);
 	else /* its backlog is full, or it lives in another pid namespace */
 		errmsg_set(err, "socket %s: another process listens there", path);
 	return -EADDRINUSE;
+}
+
+/* Whether it is one of ours; asking it by a connection would look like a client. */
+static bool is_made_here(const struct stat *st)
+{
+	list_for_each (node, &made_sockets) {
+		const struct made *m = list_entry(node, struct made, node);
+
+		if (st->st_dev == m->device && st->st_ino == m->inode)
+			return true;
+	}
+	return false;
 }
 
 /* Make the name free, unless it is somebody's. */
@@ -130,6 +140,10 @@ static int clear_name(const char *path, struct errmsg *err)
 	if (!S_ISSOCK(st.st_mode)) {
 		errmsg_set(err, "socket %s: something that is no socket is there", path);
 		return -EEXIST;
+	}
+	if (is_made_here(&st)) {
+		errmsg_set(err, "socket %s: this switch listens there already", path);
+		return -EADDRINUSE;
 	}
 	error = probe(path, err);
 	if (error)

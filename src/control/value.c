@@ -2,7 +2,6 @@
 /* Values that commands take. */
 #include "control/value.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -117,7 +116,7 @@ static int check_octal(const struct port_key *key, const char *text, struct errm
 	uint64_t n;
 
 	if (!scan_number(&end, 8, &n) || *end || n < key->min || n > key->max)
-		return errmsg_set(err, "'%.64s' is no octal number from 0%llo to 0%llo", text,
+		return errmsg_set(err, "'%.64s' is no octal number from %04llo to %04llo", text,
 				  (unsigned long long)key->min, (unsigned long long)key->max);
 	return 0;
 }
@@ -180,9 +179,6 @@ int control_check_port_value(const struct port_key *key, const char *text, struc
 
 const char *control_port_key_usage(const struct port_key *key, char *buffer, size_t buffer_bytes)
 {
-	char upper[32];
-	size_t i;
-
 	switch (key->kind) {
 	case PORT_KEY_NUMBER:
 		snprintf(buffer, buffer_bytes, "%s N", key->name);
@@ -194,13 +190,9 @@ const char *control_port_key_usage(const struct port_key *key, char *buffer, siz
 		snprintf(buffer, buffer_bytes, "%s OCTAL", key->name);
 		break;
 	case PORT_KEY_CHOICE:
-		snprintf(buffer, buffer_bytes, "%s %s", key->name, key->choices);
-		break;
 	case PORT_KEY_TEXT:
-		for (i = 0; i < sizeof(upper) - 1 && key->name[i]; i++)
-			upper[i] = (char)toupper((unsigned char)key->name[i]);
-		upper[i] = 0;
-		snprintf(buffer, buffer_bytes, "%s %s", key->name, upper);
+		snprintf(buffer, buffer_bytes, "%s %s", key->name,
+			 key->choices ? key->choices : "TEXT");
 		break;
 	}
 	return buffer;

@@ -120,7 +120,7 @@ struct port_key {
 	unsigned flags;
 	uint64_t min;
 	uint64_t max;
-	const char *choices;
+	const char *choices;  /* of a CHOICE; of a TEXT: what stands for it in help, "PATH" */
 	const char *fallback; /* when not given; NULL: none */
 	const char *help;
 };

@@ -38,10 +38,12 @@ enum tap_key { KEY_DEV, KEY_BRIDGE, KEY_QUEUES };
 static const struct port_key tap_keys[] = {
 	[KEY_DEV] = {.name = "dev",
 		     .kind = PORT_KEY_TEXT,
+		     .choices = "IFNAME",
 		     .flags = PORT_KEY_REQUIRED,
 		     .help = "name of the interface; made when there is none"},
 	[KEY_BRIDGE] = {.name = "bridge",
 			.kind = PORT_KEY_TEXT,
+			.choices = "BRIDGE",
 			.help = "put it into this bridge of the host"},
 	[KEY_QUEUES] = {.name = "queues",
 			.kind = PORT_KEY_NUMBER,

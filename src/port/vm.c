@@ -27,6 +27,7 @@
 static const struct port_key vm_keys[VM_KEY_COUNT + 1] = {
 	[VM_KEY_SOCKET] = {.name = "socket",
 			   .kind = PORT_KEY_TEXT,
+			   .choices = "PATH",
 			   .flags = PORT_KEY_REQUIRED,
 			   .help = "path of the vhost-user socket"},
 	[VM_KEY_MODE] = {.name = "mode",
@@ -36,9 +37,11 @@ static const struct port_key vm_keys[VM_KEY_COUNT + 1] = {
 			 .help = "server: the switch listens; client: the VMM listens"},
 	[VM_KEY_USER] = {.name = "user",
 			 .kind = PORT_KEY_TEXT,
+			 .choices = "USER",
 			 .help = "owner of the socket, name or number"},
 	[VM_KEY_GROUP] = {.name = "group",
 			  .kind = PORT_KEY_TEXT,
+			  .choices = "GROUP",
 			  .help = "group of the socket, name or number"},
 	[VM_KEY_PERM] = {.name = "perm",
 			 .kind = PORT_KEY_OCTAL,
@@ -61,6 +64,7 @@ static const struct port_key vm_keys[VM_KEY_COUNT + 1] = {
 			.help = "most payload bytes of a frame, told to the guest"},
 	[VM_KEY_FEATURES] = {.name = "features",
 			     .kind = PORT_KEY_TEXT,
+			     .choices = "LIST",
 			     .help = "features not to offer: -in_order,-event_idx"},
 };
 

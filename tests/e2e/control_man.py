@@ -89,19 +89,20 @@ def check_commands(test, text, page):
 
 def check_types(test, text, page):
     rows = help_block(text, "Types of ports and their keys")
-    types = {}
+    types, name = {}, None
     for row in rows:
         if row.startswith("  "):
-            types[name].append(row.split()[0])
+            types[name].append(row.strip())
         else:
             name = row
             types[name] = []
     pages = re.findall(r"^\.Ss Ports of type (\S+)", page, re.M)
     compare(test, "types of ports", list(types), pages)
     for name, keys in types.items():
-        documented = [item.split()[0] for item in items(section(page, f"Ports of type {name}"))]
+        documented = [item.replace(" | ", "|")
+                      for item in items(section(page, f"Ports of type {name}"))]
         if keys or documented:
-            compare(test, f"keys of type {name}", keys, documented)
+            compare(test, f"keys of type {name} with their values", keys, documented)
 
 
 def check_reasons(test, page):

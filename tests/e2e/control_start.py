@@ -64,7 +64,7 @@ def check_whole_or_nothing(test):
     refused("workers", "--workers: '17' is no number from 1 to 16", "--workers", "17")
     refused("cpus", "--cpus '1-': a list such as", "--cpus", "1-")
     refused("cpus that are not there", "processor 1000 is not ours to use", "--cpus", "1000")
-    refused("cpus and workers differ", "names 1 processors for 2 workers",
+    refused("cpus and workers differ", "1 processor(s) for 2 workers",
             "--workers", "2", "--cpus", "0")
     refused("user", "there is no such user", "--user", "no-such-user-here")
     refused("state", "a folder is expected", "--state", config)
@@ -74,6 +74,62 @@ def check_whole_or_nothing(test):
     done = cli.run("switch", "--control", "/" + "y" * 120)
     test.check("control path too long", done.code == USAGE
                and "has 121 bytes, a socket's 1 to 107" in done.error(), str(done))
+
+
+def check_vm_sockets(test):
+    control, mine, other = (test.path(name) for name in ("vm.sock", "mine.sock", "other.sock"))
+
+    def refused(label, error, *argv):
+        done = cli.run("switch", "--control", control, f"port add a vm socket {mine}", *argv)
+        test.check(f"{label}: exit 2, says why", done.code == USAGE and error == done.error(),
+                   str(done))
+        test.check(f"{label}: the port before it left no socket",
+                   not os.path.exists(mine) and not os.path.exists(control))
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(other)
+        listener.listen()
+        refused("somebody listens there", f"argument 2: port b: socket {other}: another process "
+                f"listens there (pid {os.getpid()})", f"port add b vm socket {other}")
+        test.check("somebody listens there: and still does", os.path.exists(other))
+    with open(other + ".txt", "w", encoding="ascii"):
+        pass
+    refused("a file is there", f"argument 2: port b: socket {other}.txt: something that is no "
+            "socket is there", f"port add b vm socket {other}.txt")
+    refused("the same socket twice", f"argument 2: port b: socket {mine}: this switch listens "
+            "there already", f"port add b vm socket {mine}")
+    refused("a folder that is not there", f"argument 2: port b: socket {other}.d/x: the folder "
+            f"{other}.d does not exist", f"port add b vm socket {other}.d/x")
+    long = "/" + "z" * 107
+    done = cli.run("switch", "--control", control, f"port add a vm socket {long}")
+    test.check("a path that is too long: told with the limit", done.code == USAGE
+               and "108 bytes" in done.error() and "107" in done.error(), str(done))
+
+    switch = Switch(test, control=control)
+    switch.vm("a", mine, extra="perm 0606")
+    switch.vm("s", other)  # stale
+    switch.start()
+    mode = os.stat(mine).st_mode & 0o777
+    test.check("perm", mode == 0o606, oct(mode))
+    test.check("the default perm", os.stat(other).st_mode & 0o777 == 0o660)
+    test.check("nobody is there yet", switch.port("a")["state"] == "waiting")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(mine)
+        answer = switch.ask("wait", "a", "connected", "5")
+        test.check("a front-end connects", answer is None)
+        switch.ask("port", "del", "a")
+        test.check("port del removes the socket", not os.path.exists(mine))
+        client.settimeout(5)
+        test.check("port del closes the connection", client.recv(1) == b"")
+    switch.ask("port", "add", "a", "vm", "socket", mine)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(mine)
+        switch.ask("wait", "a", "connected", "5")
+        status, seconds = switch.stop()
+        test.check("SIGTERM with a front-end connected", status == 0 and seconds < 2,
+                   f"{seconds:.2f} s")
+    test.check("SIGTERM removes the sockets", not os.path.exists(mine)
+               and not os.path.exists(other))
 
 
 def check_two_switches(test, switch):
@@ -162,8 +218,13 @@ def check_user(test):
         return
     switch = Switch(test, options=["--user", "nobody", "--workers", "2"],
                     control=test.path("user.sock"))
+    folder = test.path("vm")
+    os.mkdir(folder, 0o700)  # closed to that user: the helper opens what is in it
     switch.commands = ["port add a null"]
+    switch.vm("v", f"{folder}/v.sock", extra="user nobody")
     switch.start()
+    test.check("--user: sockets are made with the rights before", os.stat(f"{folder}/v.sock").st_uid
+               == NOBODY)
     threads = check_rights(test, switch)
     test.check("--user: every thread is that user", all(
         t["Uid"].split() == [str(NOBODY)] * 4 and t["Gid"].split()[0] != "0" for t in threads))
@@ -174,7 +235,8 @@ def check_user(test):
     test.check("root's client is served", switch.ask("port", "show")[0]["name"] == "a")
     status, _ = switch.stop()
     test.check("--user: ends, and its socket goes", status == 0
-               and not os.path.exists(switch.control[1]))
+               and not os.path.exists(switch.control[1])
+               and not os.path.exists(f"{folder}/v.sock"))
 
 
 def check_no_rights(test):
@@ -196,7 +258,9 @@ def check_no_rights(test):
     prefix += ["env", f"XDG_RUNTIME_DIR={runtime}"]
     switch = Switch(test, prefix=prefix, control=None)
     switch.commands = ["port add a null"]
+    switch.vm("v", f"{runtime}/v.sock")
     switch.start()
+    test.check("vm ports need no rights", switch.port("v")["state"] == "waiting")
     test.check("default control socket", os.path.exists(f"{runtime}/lastref/control.sock"))
     test.check("its client finds it", switch.ask("port", "show")[0]["name"] == "a")
     check_rights(test, switch)
@@ -231,6 +295,7 @@ def check_fds(test, switch):
 
 def body(test):
     check_whole_or_nothing(test)
+    check_vm_sockets(test)
     switch = Switch(test, options=["--workers", "2"])
     switch.commands = ["port add a null"]
     test.check("ready within a second", switch.start() < 1)
