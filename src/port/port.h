@@ -180,7 +180,7 @@ struct port {
 	_Atomic uint32_t state;	   /* enum port_state */
 	_Atomic uint32_t offloads; /* PORT_CSUM, ...: what it takes unfinished now */
 	_Atomic uint32_t mtu; /* most payload bytes of a frame, without Ethernet header; 0: any */
-	char why[128];	      /* one line beside the state; main thread */
+	char why[256];	      /* one line beside the state; main thread */
 	struct port_counters *counters; /* one per worker */
 };
 

@@ -43,21 +43,22 @@ struct vm_settings {
 
 /**
  * struct vm_ring_state - What the device told about a ring
- * @config: where it lies, while @running
+ * @config, @kick_fd: while @running; the device's
  * @broken: why, until it starts again
  */
 struct vm_ring_state {
 	bool running;
 	bool enabled;
 	const char *broken;
+	int kick_fd;
 	struct virtio_ring_config config;
 };
 
 /**
  * struct vm_control - A vm port's control side
  * @poll:       looks for broken rings while any runs
- * @running_ns: since when the rings of pair 0 run; 0: they do not
- * @kicks:      the port's kicks at that time
+ * @unshared_ns: when to look next whether the rings of pair 0 read as zeros; 0: never
+ * @kicks:      of both rings shortly after they started
  */
 struct vm_control {
 	struct vm_port vm; /* first: it is port->impl */
@@ -65,8 +66,9 @@ struct vm_control {
 	struct vm_ring_state rings[VHOST_RINGS_MAX];
 	unsigned rings_running;
 	struct sd_event_source *poll;
-	uint64_t running_ns;
+	uint64_t unshared_ns;
 	uint64_t kicks;
+	char note[256];	     /* of the device, told when nothing worse is */
 	bool dial_failed;    /* and that was logged */
 	bool running_logged; /* of this connection: a front-end can stop and start for ever */
 };

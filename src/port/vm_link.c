@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -31,6 +32,7 @@
 #define POLL_SLACK_US (50 * 1000ull)
 #define UNSHARED_NS   (3 * NS_PER_S)
 #define UNSHARED_LOOK 16 /* descriptors */
+#define KICKS_UNKNOWN UINT64_MAX
 
 static struct vm_control *control_of(void *ctx)
 {
@@ -83,10 +85,10 @@ static void state_follow(struct port *p)
 		state = PORT_RUNNING;
 	if (why)
 		snprintf(p->why, sizeof(p->why), "ring %u: %s", index, why);
-	else if (state == PORT_CONNECTED)
-		snprintf(p->why, sizeof(p->why), "no queue pair runs yet");
+	else if (c->note[0] || state == PORT_RUNNING)
+		snprintf(p->why, sizeof(p->why), "%s", c->note);
 	else
-		p->why[0] = '\0';
+		snprintf(p->why, sizeof(p->why), "no queue pair runs yet");
 	if (state == PORT_RUNNING && !c->running_logged) {
 		log_info("port %s: running", p->name);
 		c->running_logged = true;
@@ -116,15 +118,6 @@ static uint32_t offloads_of(uint64_t features)
 	return offloads;
 }
 
-static uint64_t kicks_of(const struct port *p)
-{
-	uint64_t kicks = 0;
-
-	for (unsigned i = 0; i < engine_worker_count(p->env->engine); i++)
-		kicks += counter_get(&p->counters[i].kicks);
-	return kicks;
-}
-
 /* What the device tells */
 
 static void on_connected(void *ctx, int pid, int uid)
@@ -142,6 +135,7 @@ static void on_disconnected(void *ctx, const char *why)
 
 	ASSERT(c->rings_running == 0);
 	memset(c->rings, 0, sizeof(c->rings));
+	c->note[0] = '\0';
 	c->vm.features = 0;
 	atomic_store(&p->offloads, 0);
 	atomic_store(&p->mtu, c->settings.mtu);
@@ -184,14 +178,15 @@ static int on_ring_start(void *ctx, unsigned index, const struct vhost_ring_info
 		error = is_transmit(index) ? vm_tx_start(pair, info) : vm_rx_start(pair, info);
 	if (error)
 		return error;
-	c->rings[index] = (struct vm_ring_state){.running = true, .config = info->config};
+	c->rings[index] = (struct vm_ring_state){
+		.running = true, .config = info->config, .kick_fd = info->kick_fd};
 	if (c->rings_running++ == 0) {
 		sd_event_source_set_time_relative(c->poll, POLL_US);
 		sd_event_source_set_enabled(c->poll, SD_EVENT_ONESHOT);
 	}
-	if (c->rings[0].running && c->rings[1].running && !c->running_ns) {
-		c->running_ns = clock_now_ns();
-		c->kicks = kicks_of(p);
+	if (c->rings[0].running && c->rings[1].running) {
+		c->unshared_ns = clock_now_ns() + UNSHARED_NS;
+		c->kicks = KICKS_UNKNOWN;
 	}
 	state_follow(p);
 	return 0;
@@ -209,7 +204,7 @@ static uint16_t on_ring_stop(void *ctx, unsigned index, bool peer_gone)
 	if (--c->rings_running == 0)
 		sd_event_source_set_enabled(c->poll, SD_EVENT_OFF);
 	if (index < 2)
-		c->running_ns = 0;
+		c->unshared_ns = 0;
 	state_follow(p);
 	return next;
 }
@@ -259,6 +254,14 @@ static void on_broken(void *ctx, unsigned index, const char *why)
 	state_follow(ctx);
 }
 
+static void on_note(void *ctx, const char *text)
+{
+	struct vm_control *c = control_of(ctx);
+
+	snprintf(c->note, sizeof(c->note), "%s", text ? text : "");
+	state_follow(ctx);
+}
+
 static void on_rarp(void *ctx, const uint8_t mac[6])
 {
 	struct port *p = ctx;
@@ -281,6 +284,7 @@ const struct vhost_device_ops vm_device_ops = {
 	.ring_call = on_ring_call,
 	.signal = on_signal,
 	.broken = on_broken,
+	.note = on_note,
 	.rarp = on_rarp,
 	.mtu = on_mtu,
 };
@@ -331,19 +335,51 @@ static bool reads_as_zeros(const struct virtio_ring_config *ring)
 	return true;
 }
 
-/* A VMM kicks each ring once by itself; more kicks come from a driver, which wrote something. */
-static void look_for_unshared(struct port *p)
+/* Kicks so far, without taking them: nobody reads these eventfds. 0: cannot be known */
+static uint64_t kicks_of(const struct vm_ring_state *ring)
 {
-	struct vm_control *c = p->impl;
+	char path[48], line[128];
+	uint64_t count = 0;
+	FILE *info;
 
-	if (!c->running_ns || clock_now_ns() - c->running_ns < UNSHARED_NS ||
-	    kicks_of(p) - c->kicks <= c->rings_running)
+	if (ring->kick_fd < 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", ring->kick_fd);
+	info = fopen(path, "re");
+	if (!info)
+		return 0;
+	while (fgets(line, sizeof(line), info))
+		if (strncmp(line, "eventfd-count:", 14) == 0)
+			count = strtoull(line + 14, NULL, 16);
+	fclose(info);
+	return count;
+}
+
+/* A VMM may kick once by itself when a ring starts; what comes later comes from a driver, and that
+ * wrote something to its ring first. */
+static void look_for_unshared(struct vm_control *c)
+{
+	uint64_t kicks;
+
+	if (!c->unshared_ns)
 		return;
-	if (reads_as_zeros(&c->rings[0].config) && reads_as_zeros(&c->rings[1].config))
+	if (!reads_as_zeros(&c->rings[0].config) || !reads_as_zeros(&c->rings[1].config)) {
+		c->unshared_ns = 0; /* we see what the driver writes: no need to look again */
+		return;
+	}
+	if (c->kicks != KICKS_UNKNOWN && clock_now_ns() < c->unshared_ns)
+		return;
+	kicks = kicks_of(&c->rings[0]) + kicks_of(&c->rings[1]);
+	if (c->kicks == KICKS_UNKNOWN) {
+		c->kicks = kicks;
+	} else if (kicks > c->kicks) {
 		vhost_device_note(
 			c->vm.device,
 			"the guest kicks, but its rings read as zeros: " VHOST_SHARE_CURE);
-	c->running_ns = 0; /* once */
+		c->unshared_ns = 0;
+	} else {
+		c->unshared_ns = clock_now_ns() + NS_PER_S; /* an idle guest: seldom is enough */
+	}
 }
 
 static int on_poll(sd_event_source *source, uint64_t usec, void *userdata)
@@ -353,7 +389,7 @@ static int on_poll(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)usec;
 	look_for_broken(c);
-	look_for_unshared(p);
+	look_for_unshared(c);
 	if (c->rings_running) {
 		sd_event_source_set_time_relative(source, POLL_US);
 		sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);

@@ -40,6 +40,7 @@ enum vhost_verdict {
  * @size:      0: not yet
  * @addressed: @addresses are valid
  * @base:      next avail index: told by the front-end, or where the ring stopped
+ * @base_ours: it is where the ring stopped
  * @kicked:    SET_VRING_KICK came since the ring was last stopped by the front-end: it shall run
  * @started:   the owner works it
  * @enable_told: SET_VRING_ENABLE came; else the ring is enabled unless protocol features are used
@@ -50,6 +51,7 @@ struct vhost_ring {
 	bool addressed;
 	struct vhost_ring_addresses addresses;
 	uint16_t base;
+	bool base_ours;
 	int kick_fd;
 	int call_fd;
 	int err_fd;

@@ -84,14 +84,12 @@ enum vhost_verdict vhost_violation(struct vhost_device *d, const char *format, .
 
 void vhost_device_note(struct vhost_device *d, const char *text)
 {
-	if (!text) {
-		d->note[0] = '\0';
+	if (strcmp(d->note, text ? text : "") == 0)
 		return;
-	}
-	if (strcmp(d->note, text) == 0)
-		return;
-	snprintf(d->note, sizeof(d->note), "%s", text);
-	vhost_log(d, LOG_LEVEL_WARN, "%s", d->note);
+	snprintf(d->note, sizeof(d->note), "%s", text ? text : "");
+	if (text)
+		vhost_log(d, LOG_LEVEL_WARN, "%s", d->note);
+	d->config.ops->note(d->config.ctx, text);
 }
 
 /* Connections */

@@ -44,6 +44,7 @@ struct vhost_ring_info {
  *               closed next. An interrupt may have gone to the old one: signal the new one once
  * @signal:      write an eventfd of the front-end's without being held by it
  * @broken:      a ring broke; it was stopped
+ * @note:        what vhost_device_note() was told; NULL: nothing any more
  * @rarp:        SEND_RARP: this MAC is here now
  * @mtu:         NET_SET_MTU
  */
@@ -57,6 +58,7 @@ struct vhost_device_ops {
 	void (*ring_call)(void *ctx, unsigned index, int call_fd);
 	void (*signal)(void *ctx, int fd);
 	void (*broken)(void *ctx, unsigned index, const char *why);
+	void (*note)(void *ctx, const char *text);
 	void (*rarp)(void *ctx, const uint8_t mac[6]);
 	void (*mtu)(void *ctx, uint16_t mtu);
 };
@@ -113,8 +115,8 @@ void vhost_device_note(struct vhost_device *d, const char *text);
 
 /* What to do when a guest's memory is not shared with us; the end of a sentence. */
 #define VHOST_SHARE_CURE                                                                           \
-	"guest memory is not shared: QEMU needs -object memory-backend-memfd,...,share=on, "       \
-	"libvirt <memoryBacking><access mode='shared'/>"
+	"guest memory is not shared; QEMU's memory backend needs share=on, libvirt's "             \
+	"memoryBacking <access mode='shared'/>"
 
 /**
  * vhost_feature_name() - What a feature bit is called, NULL: it has no name

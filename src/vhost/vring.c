@@ -90,6 +90,26 @@ static const char *ring_translate(const struct vhost_device *d,
 	return NULL;
 }
 
+/* Where to go on. A front-end whose back-end died tells a base that it cannot know: the last one
+ * that it was told, or 0. Everything below the used index was given back; a base that is behind it,
+ * or so far ahead that no ring holds as much, is wrong, and so is any other one with IN_ORDER. */
+static uint16_t resume_at(struct vhost_device *d, unsigned index,
+			  const struct virtio_ring_config *config)
+{
+	struct vhost_ring *r = &d->rings[index];
+	uint16_t used = mem_load16(&config->used->index);
+	uint16_t avail = mem_load16(&config->avail->index);
+
+	if (r->base_ours || r->base == used)
+		return r->base;
+	if (!(d->features & VIRTIO_IN_ORDER) && (uint16_t)(r->base - used) <= r->size &&
+	    (uint16_t)(avail - r->base) <= r->size)
+		return r->base;
+	vhost_log(d, LOG_LEVEL_INFO, "ring %u resumes at %u, where it was left, not at %u", index,
+		  used, r->base);
+	return used;
+}
+
 static bool can_start(const struct vhost_device *d, const struct vhost_ring *r)
 {
 	return r->kicked && !r->started && !r->broken && r->size && r->addressed && d->mem &&
@@ -117,6 +137,7 @@ static enum vhost_verdict ring_start(struct vhost_device *d, unsigned index)
 	wrong = ring_translate(d, &r->addresses, r->size, &info.config);
 	if (wrong)
 		return vhost_refuse(d, "ring %u cannot start: %s", index, wrong);
+	info.config.base = resume_at(d, index, &info.config);
 	if (!r->enable_told)
 		r->enabled = !(d->features & VIRTIO_PROTOCOL_FEATURES);
 	error = d->config.ops->ring_start(d->config.ctx, index, &info);
@@ -134,6 +155,7 @@ static void ring_stop(struct vhost_device *d, unsigned index, bool peer_gone)
 	if (!r->started)
 		return;
 	r->base = d->config.ops->ring_stop(d->config.ctx, index, peer_gone);
+	r->base_ours = true;
 	r->started = false;
 }
 
@@ -159,6 +181,7 @@ void vhost_rings_reset(struct vhost_device *d)
 		r->addressed = false;
 		r->size = 0;
 		r->base = 0;
+		r->base_ours = false;
 		r->enabled = false;
 		r->enable_told = false;
 	}
@@ -261,6 +284,8 @@ enum vhost_verdict vhost_set_vring_base(struct vhost_device *d, struct vhost_mes
 	if (m->payload.state.value > UINT16_MAX)
 		return vhost_refuse(d, "ring %u with base %u, expected at most 65535", index,
 				    m->payload.state.value);
+	if (r->base != m->payload.state.value)
+		r->base_ours = false;
 	r->base = (uint16_t)m->payload.state.value;
 	return VHOST_DONE;
 }

@@ -125,6 +125,13 @@ static void on_broken(void *ctx, unsigned index, const char *why)
 	o->rings[index].broken++;
 }
 
+static void on_note(void *ctx, const char *text)
+{
+	struct script_owner *o = ctx;
+
+	snprintf(o->note, sizeof(o->note), "%s", text ? text : "");
+}
+
 static void on_rarp(void *ctx, const uint8_t mac[6])
 {
 	struct script_owner *o = ctx;
@@ -148,6 +155,7 @@ const struct vhost_device_ops script_ops = {
 	.ring_call = on_ring_call,
 	.signal = on_signal,
 	.broken = on_broken,
+	.note = on_note,
 	.rarp = on_rarp,
 	.mtu = on_mtu,
 };

@@ -21,7 +21,7 @@
 #define SCRIPT_MEMORY (1ull << 20)
 #define SCRIPT_OFFERED                                                                             \
 	(VIRTIO_VERSION_1 | VIRTIO_INDIRECT | VIRTIO_EVENT_IDX | VIRTIO_NET_MRG_RXBUF |            \
-	 VIRTIO_NET_CSUM | VIRTIO_NET_MQ)
+	 VIRTIO_NET_CSUM | VIRTIO_NET_MQ | VIRTIO_IN_ORDER)
 
 struct script_ring {
 	bool running;
@@ -49,6 +49,7 @@ struct script_owner {
 	uint64_t features;
 	uint8_t mac[6];
 	char why[200];
+	char note[ERRMSG_BYTES];
 	struct script_ring rings[SCRIPT_RINGS];
 };
 

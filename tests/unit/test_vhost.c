@@ -613,8 +613,10 @@ static void unshared_memory_is_told(void **state)
 	script_run_ms(s, 3100);
 	vhost_device_show(s->device, show);
 	assert_non_null(strstr(json_string_value(json_object_get(show, "note")), "share=on"));
+	assert_non_null(strstr(s->owner.note, "share=on"));
 	json_object_clear(show);
 	assert_int_equal(script_tell_memory(s, memory_fd), 0);
+	assert_string_equal(s->owner.note, "");
 	vhost_device_show(s->device, show);
 	assert_null(json_object_get(show, "note"));
 	json_decref(show);
@@ -632,7 +634,7 @@ static void show_tells_all(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(show, "peer"), "pid")),
 			 getpid());
 	assert_int_equal(json_array_size(json_object_get(show, "features")), 3);
-	assert_int_equal(json_array_size(json_object_get(show, "features_offered")), 7);
+	assert_int_equal(json_array_size(json_object_get(show, "features_offered")), 8);
 	assert_int_equal(json_array_size(json_object_get(show, "memory")), 1);
 	assert_int_equal(json_array_size(json_object_get(show, "rings")), 2);
 	ring = json_array_get(json_object_get(show, "rings"), 1);

@@ -101,6 +101,7 @@ static void ring_starts_again_after_get_base(void **state)
 
 	script_start(s, USUAL);
 	assert_int_equal(script_tell_ring(s, VHOST_SET_VRING_ENABLE, 0, 1), 0);
+	RINGS[0].next = 65535;
 	script_stop_ring(s, 0);
 	assert_int_equal(script_tell_ring(s, VHOST_SET_VRING_BASE, 0, 65535), 0);
 	assert_int_equal(script_tell_ring(s, VHOST_SET_VRING_BASE, 0, 65536), REFUSED);
@@ -110,6 +111,47 @@ static void ring_starts_again_after_get_base(void **state)
 	assert_true(RINGS[0].enabled);
 	assert_int_equal(RINGS[0].info.config.base, 65535);
 	assert_int_equal(RINGS[0].info.call_fd, -1); /* dropped with the stop */
+	close(kick_fd);
+}
+
+/* The back-end was killed and came back: the base that it is told may be stale, the used index in
+ * guest memory is not. */
+static void base_of_an_earlier_life(void **state)
+{
+	struct script *s = *state;
+	static const struct {
+		uint64_t features;
+		uint16_t base, used, avail, resumes;
+	} cases[] = {
+		{USUAL, 0, 0, 256, 0},
+		{USUAL, 0, 1000, 1256, 1000},	 /* never told: behind what was used */
+		{USUAL, 900, 1000, 1000, 1000},	 /* the last one told */
+		{USUAL, 1003, 1000, 1100, 1003}, /* three are out: not ours to take again */
+		{USUAL, 0, 65500, 65530, 65500}, /* cannot be: nothing there yet */
+		{USUAL, 2, 65534, 100, 2},	 /* the same as three out, over the wrap */
+		{USUAL | VIRTIO_IN_ORDER, 1003, 1000, 1100, 1000}, /* nothing is ever left out */
+		{USUAL | VIRTIO_IN_ORDER, 0, 65500, 100, 65500},
+	};
+	int kick_fd = eventfd(0, 0), memory_fd = script_memory_fd();
+	uint8_t *memory =
+		mmap(NULL, SCRIPT_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd, 0);
+
+	assert_ptr_not_equal(memory, MAP_FAILED);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		script_connect(s);
+		script_negotiate(s, cases[i].features);
+		assert_int_equal(script_tell_memory(s, memory_fd), 0);
+		((struct virtio_avail *)(void *)(memory + 0x10000))->index =
+			le16_make(cases[i].avail);
+		((struct virtio_used *)(void *)(memory + 0x18000))->index =
+			le16_make(cases[i].used);
+		script_set_up_ring(s, 0, 256);
+		assert_int_equal(script_tell_ring(s, VHOST_SET_VRING_BASE, 0, cases[i].base), 0);
+		assert_int_equal(script_tell_fd(s, VHOST_SET_VRING_KICK, 0, kick_fd), 0);
+		assert_int_equal(RINGS[0].info.config.base, cases[i].resumes);
+	}
+	munmap(memory, SCRIPT_MEMORY);
+	close(memory_fd);
 	close(kick_fd);
 }
 
@@ -590,6 +632,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(ring_starts_on_kick_and_stops_on_get_base),
 		TEST(ring_starts_again_after_get_base),
+		TEST(base_of_an_earlier_life),
 		TEST(rings_start_enabled_without_protocol_features),
 		TEST(enable_before_everything_else),
 		TEST(half_configured_rings),

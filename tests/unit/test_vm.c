@@ -330,7 +330,9 @@ static void private_memory_is_told(void **state)
 		run_ms(100);
 	}
 	assert_non_null(strstr(note_of(g.port), "share=on"));
+	assert_non_null(strstr(g.port->why, "share=on"));
 	assert_string_equal(note_of(h.port), "");
+	assert_string_equal(h.port->why, "");
 	guest_close(&g);
 	guest_close(&h);
 }
