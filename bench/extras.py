@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a switch costs beside frames: idle processor time, memory, start-up, instructions."""
+import collections
 import re
 import statistics
+import subprocess
 import time
 
 from proc import BenchError, Hugepages, Process, wait_for
@@ -11,7 +13,8 @@ IDLE_GUESTS = 4
 GUEST_MEMORY = "/memfd:bench-light"
 FIELD = re.compile(r"(Rss|Shared_Hugetlb|Private_Hugetlb): +(\d+) kB")
 MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
-COUNTS = (20000, 60000)
+COUNTS = (20000, 200000)
+COST = re.compile(r"^ *([\d,]+) \([ \d.]+%\) +\S*?:(\w[^ ]*)", re.M)
 
 
 def memory_kib(pid):
@@ -78,7 +81,7 @@ def first_frame_ms(backend, light, number):
 
 
 def instructions(backend, light, count, size):
-    """Instructions of a whole run that forwards @count frames: (instructions, frames)."""
+    """A whole run under callgrind that forwards @count frames: (frames, {function: instructions})."""
     out = backend.scratch / "callgrind.out"
     backend.wrap = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
     backend.start()
@@ -90,17 +93,33 @@ def instructions(backend, light, count, size):
     client.end()
     backend.end()
     wait_for("callgrind", out.exists, seconds=5)
-    total = re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.M)
-    if not total:
-        raise BenchError(f"callgrind: no totals in {out}")
-    return int(total[1]), answer["total_received"]
+    text = subprocess.run(["callgrind_annotate", "--threshold=100", out], check=True,
+                          capture_output=True, text=True).stdout
+    functions = collections.Counter()
+    for number, function in COST.findall(text):
+        functions[function] += int(number.replace(",", ""))
+    if not functions:
+        raise BenchError(f"callgrind: no functions in {out}")
+    return answer["total_received"], functions
+
+
+def least(runs):
+    """Of runs that did the same, the one that polled in vain least."""
+    return min(runs, key=lambda run: sum(run[1].values()))
 
 
 def instructions_per_frame(make, light, size):
-    """Two runs of different length: start-up and what else does not grow with frames cancels."""
-    ends = [instructions(make(f"callgrind-{size}-{count}"), light, count, size)
-            for count in COUNTS]
-    return (ends[1][0] - ends[0][0]) / (ends[1][1] - ends[0][1])
+    """Two runs of different length: start-up and what else does not grow with frames cancels.
+
+    Returns (instructions per frame, {function: its share of them}).
+    """
+    ends = [least([instructions(make(f"callgrind-{size}-{count}-{n}"), light, count, size)
+                   for n in range(3)]) for count in COUNTS]
+    frames = ends[1][0] - ends[0][0]
+    per_frame = {function: (total - ends[0][1][function]) / frames
+                 for function, total in ends[1][1].items()}
+    largest = sorted(per_frame.items(), key=lambda item: -item[1])[:10]
+    return sum(per_frame.values()), {f: round(n, 1) for f, n in largest if n >= 1}
 
 
 def measure_one(make, light, quick):
@@ -118,7 +137,9 @@ def measure_one(make, light, quick):
         pages.release()
     if backends[0].kind == "lastref":
         for size in (64, 1500):
-            result[f"instructions_{size}"] = instructions_per_frame(make, light, size)
+            total, functions = instructions_per_frame(make, light, size)
+            result[f"instructions_{size}"] = total
+            result[f"functions_{size}"] = functions
     return result
 
 
@@ -158,4 +179,8 @@ def table(results, subject):
         if key in met:
             line += f"   <= {form.format(most)} {'met' if met[key] else 'MISSED'}"
         out.append(line)
+        for label, figures in results.items():
+            functions = figures.get(key.replace("instructions", "functions"))
+            if "instructions" in key and functions:
+                out.append(f"  {label}: " + ", ".join(f"{f} {n:.0f}" for f, n in functions.items()))
     return "\n".join(out)

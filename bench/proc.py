@@ -6,12 +6,14 @@ Whatever happens to the benchmark, nothing stays behind: children die with their
 back by a guard process that only waits for the end of the pipe it shares with us.
 """
 import ctypes
+import fcntl
 import json
 import os
 import select
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -159,37 +161,48 @@ class Process:
 
 
 class Hugepages:
-    """2 MiB pages for the peers (and with --huge for the guests), given back at the end."""
+    """2 MiB pages for the peers (and with --guest-huge for the guests), given back at the end.
+
+    What is reserved is added and taken away again, never set: others may reserve theirs meanwhile.
+    """
 
     def __init__(self, count):
-        self.before = int(HUGEPAGES.read_text())
         self.guard = None
-        self.count = 0
         if count == 0:
             return
-        # The guard outlives whatever kills us: it reads to the end of its pipe, then restores.
-        self.guard = subprocess.Popen(
-            ["sh", "-c", f"trap '' INT TERM HUP; read -r line; sleep 0.3; "
-                         f"echo {self.before} > {HUGEPAGES}"],
-            stdin=subprocess.PIPE, start_new_session=True)
+        before = int(HUGEPAGES.read_text())
         try:
-            HUGEPAGES.write_text(str(self.before + count))
+            HUGEPAGES.write_text(str(before + count))
         except OSError as error:
-            self.release()
             raise BenchError(f"hugepages: {error.strerror}; run as root") from error
-        self.count = int(HUGEPAGES.read_text()) - self.before
-        if self.count < count:
+        got = int(HUGEPAGES.read_text()) - before
+        # The guard outlives whatever kills us: it reads to the end of its pipe, then gives back.
+        # (Pages that a dying process still holds go when it is gone: they count as surplus.)
+        self.guard = subprocess.Popen(
+            ["sh", "-c", "trap '' INT TERM HUP; read -r line; "
+                         f"left=$(($(cat {HUGEPAGES}) - {got})); [ $left -ge 0 ] || left=0; "
+                         f"echo $left > {HUGEPAGES}"],
+            stdin=subprocess.PIPE, start_new_session=True)
+        if got < count:
             self.release()
-            raise BenchError(f"hugepages: wanted {count}, the kernel has only {self.count}")
+            raise BenchError(f"hugepages: wanted {count}, the kernel has only {got}")
 
     def release(self):
         if self.guard:
             self.guard.stdin.close()
             self.guard.wait()
             self.guard = None
-            now = int(HUGEPAGES.read_text())
-            if now != self.before:
-                print(f"bench: {now} hugepages are reserved, {self.before} were before", flush=True)
+
+
+def only_one(path="/run/lock/lastref-bench"):
+    """Wait until no other run measures on this machine; hold the result as long as needed."""
+    lock = open(path, "w", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("bench: waiting for another run to end", file=sys.stderr, flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def wait_for(what, condition, seconds=20.0, process=None, step=0.005):

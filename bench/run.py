@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import extras  # noqa: E402
 import report  # noqa: E402
 from backends import Lastref, Ovs, Testpmd  # noqa: E402
-from proc import BenchError, Hugepages, Interrupted, Process  # noqa: E402
+from proc import BenchError, Hugepages, Interrupted, Process, only_one  # noqa: E402
 from rounds import (Client, Placement, Scenario, Session, run_rounds,  # noqa: E402
                     run_verify, say, start_pairs)
 
@@ -227,6 +227,11 @@ def main():
     options = arguments()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
+    if os.geteuid() != 0:
+        print("bench: needs root: hugepages for the peers, weight against other sessions",
+              file=sys.stderr)
+        return 1
+    lock = only_one()
     os.sched_setaffinity(0, {options.cpus[0]})
     scratch = tempfile.mkdtemp(prefix="lastref-bench.")
     begin = time.monotonic()
@@ -240,6 +245,7 @@ def main():
     finally:
         Process.end_all()
         shutil.rmtree(scratch, ignore_errors=True)
+        lock.close()
     return 0 if good else 1
 
 

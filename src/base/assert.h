@@ -18,7 +18,11 @@ _Noreturn void assert_failed(const char *what, const char *file, int line, const
 
 /* VERIFY builds add the checks that walk: free lists, recounts, poison. */
 #ifdef LR_VERIFY
-#define VERIFY(cond) ASSERT(cond)
+#define VERIFY(cond)                                                                               \
+	do {                                                                                       \
+		if (__builtin_expect(!(cond), 0))                                                  \
+			assert_failed(#cond, __FILE__, __LINE__, __func__);                        \
+	} while (0)
 #else
 #define VERIFY(cond)                                                                               \
 	do {                                                                                       \

@@ -32,6 +32,7 @@ struct cmd_option {
 
 extern const struct cmd_option switch_options[]; /* ended by a NULL name */
 extern const struct cmd_option client_options[];
+extern const struct cmd_option demo_options[];
 
 /**
  * cmd_next_option() - The next option of the line that @argv is, as getopt_long() walks it
@@ -51,6 +52,7 @@ int cmd_fail(int code, const char *format, ...) __attribute__((format(printf, 2,
 /* help.c: everything, one subcommand, or the commands that begin with these words. */
 void cmd_help(FILE *to);
 void cmd_help_switch(FILE *to);
+void cmd_help_demo(FILE *to);
 int cmd_help_command(const struct control_words *words);
 
 /**

@@ -79,6 +79,8 @@ void cmd_help(FILE *to)
 	help_options(to, client_options);
 	fputs("\nOptions of lastref switch:\n", to);
 	help_options(to, switch_options);
+	fputs("\nOptions of lastref demo:\n", to);
+	help_options(to, demo_options);
 	fputs("\nCommands:\n", to);
 	help_commands(to);
 	fputs("\nTypes of ports and their keys:\n", to);
@@ -108,6 +110,22 @@ void cmd_help_switch(FILE *to)
 	help_ports(to);
 	fputs("\nKeys of switch set:\n", to);
 	help_settings(to);
+}
+
+void cmd_help_demo(FILE *to)
+{
+	fputs("usage: lastref demo [OPTION]...\n\n"
+	      "Three built-in guests connect to a switch in this process and exchange frames, "
+	      "unicast\n"
+	      "and flooded; every byte that arrives is checked. First with the guests' buffers "
+	      "used in\n"
+	      "place, then with every frame copied at the entrance. Needs no privileges. Exit "
+	      "status:\n"
+	      "0 when every frame arrived once and unchanged and every buffer came back once, else "
+	      "1.\n"
+	      "\n",
+	      to);
+	help_options(to, demo_options);
 }
 
 /* Whether the row begins with the words typed. */

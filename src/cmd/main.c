@@ -15,6 +15,7 @@ static const struct {
 	int (*main)(int argc, char **argv);
 } subcommands[] = {
 	{"switch", switch_main},
+	{"demo", demo_main},
 };
 
 int cmd_fail(int code, const char *format, ...)

@@ -149,11 +149,18 @@ static int features_remove(const char *list, uint64_t *offered, struct errmsg *e
 
 static bool parse_mac(const char *text, uint8_t mac[6])
 {
-	int end = 0;
+	for (unsigned i = 0; i < 6; i++) {
+		char *end;
+		unsigned long byte = strtoul(text, &end, 16);
 
-	return sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2],
-		      &mac[3], &mac[4], &mac[5], &end) == 6 &&
-	       text[end] == '\0';
+		if (end == text || end > text + 2 || byte > UINT8_MAX)
+			return false;
+		if (*end != (i < 5 ? ':' : '\0'))
+			return false;
+		mac[i] = (uint8_t)byte;
+		text = end + 1;
+	}
+	return true;
 }
 
 static unsigned number_of(const struct vm_settings *s, enum vm_key key, int base, unsigned fallback)

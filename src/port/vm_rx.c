@@ -262,10 +262,11 @@ static inline enum rx_result rx_put(struct vm_rx *rx, const struct frame *f)
 	return rx_put_scattered(rx, f);
 }
 
-/* Frames that were delivered and their bytes. */
+/* Frames that were delivered, their bytes, and those of frames that lay in the sender's memory. */
 struct tally {
 	unsigned frames;
 	uint64_t bytes;
+	uint64_t in_place_bytes;
 };
 
 /* Deliver until the buffers end. Return: frames dealt with */
@@ -287,6 +288,7 @@ static unsigned rx_deliver(struct vm_pair *pair, struct worker *w, struct frame 
 		}
 		tally->frames++;
 		tally->bytes += frames[i]->bytes;
+		tally->in_place_bytes += frames[i]->lender ? frames[i]->bytes : 0;
 	}
 	return i;
 }
@@ -418,7 +420,8 @@ void vm_send(struct port *p, struct worker *w, struct frame *const *frames, unsi
 		if (likely(copyq_is_empty(&pair->copyq)))
 			done = rx_deliver(pair, w, frames, count, &tally);
 		tally_count(pair, w, &tally);
-		counter_add(&w->source->port->counters[w->index].in_place_bytes, tally.bytes);
+		counter_add(&w->source->port->counters[w->index].in_place_bytes,
+			    tally.in_place_bytes);
 	}
 	if (unlikely(done < count))
 		copyq_add(pair, w, frames + done, count - done);

@@ -172,8 +172,9 @@ void vhost_rings_fini(struct vhost_device *d);
 void vhost_rings_stop(struct vhost_device *d, bool peer_gone);
 /* Start every ring that shall run and can. */
 void vhost_rings_start(struct vhost_device *d);
-/* RESET_DEVICE: stopped, not kicked, not broken, not enabled. */
-void vhost_rings_reset(struct vhost_device *d);
+/* Stopped, not kicked, not broken, not enabled. GET_VRING_BASE may still ask where they stood:
+ * @keep_base; RESET_DEVICE forgets that too. */
+void vhost_rings_reset(struct vhost_device *d, bool keep_base);
 
 enum vhost_verdict vhost_set_vring_num(struct vhost_device *d, struct vhost_message *m);
 enum vhost_verdict vhost_set_vring_addr(struct vhost_device *d, struct vhost_message *m);

@@ -171,7 +171,7 @@ void vhost_rings_start(struct vhost_device *d)
 		ring_start(d, i); /* one that cannot was told about, and waits */
 }
 
-void vhost_rings_reset(struct vhost_device *d)
+void vhost_rings_reset(struct vhost_device *d, bool keep_base)
 {
 	for (unsigned i = 0; i < d->ring_count; i++) {
 		struct vhost_ring *r = &d->rings[i];
@@ -180,8 +180,10 @@ void vhost_rings_reset(struct vhost_device *d)
 		ring_forget(r);
 		r->addressed = false;
 		r->size = 0;
-		r->base = 0;
-		r->base_ours = false;
+		if (!keep_base) {
+			r->base = 0;
+			r->base_ours = false;
+		}
 		r->enabled = false;
 		r->enable_told = false;
 	}

@@ -69,6 +69,7 @@ def help_block(text, title):
 def check_options(test, text):
     page = read("doc/man/lastref.8")
     for title, where in (("Options of lastref switch", "Options of lastref switch"),
+                         ("Options of lastref demo", "Options of lastref demo"),
                          ("Options in front of a command", "Options in front of a command")):
         rows = [row.strip().replace("-h, --help", "-h , -help").replace("-j, --json", "-j , -json")
                 for row in help_block(text, title)]

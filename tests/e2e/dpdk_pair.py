@@ -31,12 +31,24 @@ def drive(test, switch, label, socks, keys):
     client.quit()
 
 
-def body(test):
-    switch = Switch(test)
-    socks = [test.path(name + ".sock") for name in ("a", "b")]
+def start(test, label, workers):
+    """A switch with the ports a and b. Returns it and their sockets."""
+    switch = Switch(test, options=["--workers", str(workers)])
+    socks = [test.path(f"{label}-{name}.sock") for name in ("a", "b")]
     for name, sock in zip(("a", "b"), socks):
         switch.vm(name, sock)
     switch.start()
+    return switch, socks
+
+
+def end(test, switch):
+    status, seconds = switch.stop()
+    test.check("SIGTERM: the switch ends in 2 s", status == 0 and seconds < 2,
+               f"status {status}, {seconds:.2f} s")
+
+
+def body(test):
+    switch, socks = start(test, "one", 1)
     for size, merged, in_order in itertools.product((256, 1024), (1, 0), (1, 0)):
         label = f"queue {size} mrg_rxbuf {merged} in_order {in_order}"
         drive(test, switch, label, socks,
@@ -45,9 +57,14 @@ def body(test):
           {"queue_size": 256, "mrg_rxbuf": 0, "in_order": 1, "vectorized": 1})
     for name in ("a", "b"):
         sent = switch.counter(name, "in_frames")
-        test.check(f"port {name} counted the frames", sent >= 8 * 55500, f"{sent} in")
-    status, seconds = switch.stop()
-    test.check("SIGTERM: the switch ends", status == 0 and seconds < 2, f"{seconds:.2f} s")
+        test.check(f"port {name} counted the frames", sent >= 9 * 55500, f"{sent} in")
+    end(test, switch)
+
+    switch, socks = start(test, "two", 2)
+    for in_order in (1, 0):
+        drive(test, switch, f"two workers, in_order {in_order}", socks,
+              {"queue_size": 256, "mrg_rxbuf": 1, "in_order": in_order})
+    end(test, switch)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 """QEMU listens (chardev server=on), the switch connects: mode client.
 
 The switch is started first and finds no sockets; guests come, the switch is killed and started
-again, and a guest is ended and started again while its neighbour keeps running.
+again, and a guest is ended and started again while its neighbour keeps running. Two workers.
 """
 import os
 import sys
@@ -20,7 +20,7 @@ RECONNECT_MS = 8000  # the switch's back-off
 
 def body(test):
     built = image()
-    switch = Switch(test)
+    switch = Switch(test, options=["--workers", "2"])
     a = Guest(test, "a", 1, test.path("a.sock"), listen=True, device=",mrg_rxbuf=off")
     b = Guest(test, "b", 2, test.path("b.sock"), listen=True, device=",event_idx=off")
     for guest in (a, b):

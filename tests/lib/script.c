@@ -52,6 +52,18 @@ static void on_features(void *ctx, uint64_t features)
 	o->features = features;
 }
 
+/* Both ends of each part can be reached. */
+static void touch(const struct virtio_ring_config *c)
+{
+	(void)mem_load64(&c->desc[0].addr);
+	(void)mem_load64(&c->desc[c->size - 1].len_flags_next);
+	(void)mem_load16(&c->avail->flags);
+	(void)mem_load16(&c->avail->ring[c->size]); /* used_event */
+	(void)mem_load16(&c->used->flags);
+	c->used->ring[c->size - 1].id = le32_make(0);
+	*(volatile uint16_t *)&c->used->ring[c->size] = 0; /* avail_event */
+}
+
 static int on_ring_start(void *ctx, unsigned index, const struct vhost_ring_info *info)
 {
 	struct script_owner *o = ctx;
@@ -66,10 +78,7 @@ static int on_ring_start(void *ctx, unsigned index, const struct vhost_ring_info
 	r->call_fd = info->call_fd;
 	r->next = info->config.base;
 	mem_table_get(info->config.mem);
-	/* every byte of it can be reached */
-	assert_int_equal(info->config.desc[info->config.size - 1].addr.raw, 0);
-	assert_int_equal(info->config.avail->ring[info->config.size - 1].raw, 0);
-	info->config.used->ring[info->config.size - 1].id = le32_make(0);
+	touch(&info->config);
 	return 0;
 }
 

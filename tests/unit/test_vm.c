@@ -483,6 +483,9 @@ static void operators_mistakes(void **state)
 	refused(VM_KEY_SOCKET, no_folder, "does not exist");
 	refused(VM_KEY_USER, "no-such-user", "no-such-user");
 	refused(VM_KEY_GROUP, "no-such-group", "no-such-group");
+	refused(VM_KEY_MAC, "02:00:00:00:00", "mac");
+	refused(VM_KEY_MAC, "02:00:00:00:00:001", "mac");
+	refused(VM_KEY_MAC, "02:00:00:00:00:1x", "mac");
 	refused(VM_KEY_FEATURES, "-paked", "-paked");
 	refused(VM_KEY_FEATURES, "packed", "packed");
 	refused(VM_KEY_FEATURES, "-in_order,", "expected");
