@@ -200,8 +200,8 @@ static enum vhost_verdict set_status(struct vhost_device *d, struct vhost_messag
 	if (m->payload.u64 > UINT8_MAX)
 		return vhost_refuse(d, "device status 0x%llx is wider than a byte",
 				    (unsigned long long)m->payload.u64);
-	if (m->payload.u64 ==
-	    0) /* QEMU says this first, and asks where the rings stood afterwards */
+	/* QEMU asks where the rings stood after this. */
+	if (m->payload.u64 == 0)
 		vhost_rings_reset(d, true);
 	d->status = (uint8_t)m->payload.u64;
 	return VHOST_DONE;

@@ -33,14 +33,12 @@ int virtio_ring_start(struct virtio_ring *ring, enum virtio_direction direction,
 		.event_idx = config->features & VIRTIO_EVENT_IDX,
 		.in_order = config->features & VIRTIO_IN_ORDER,
 		.indirect = config->features & VIRTIO_INDIRECT,
+		.avail_next = config->base,
+		.avail_seen = config->base,
 		.taken = taken,
 	};
-	/* Nothing is taken yet: the next to take is the next to give back. The base says the same,
-	 * but for a driver that kept its ring and lost its device (virtio-user as server): 0. */
 	ring->used_next = mem_load16(&ring->used->index);
 	ring->used_published = ring->used_next;
-	ring->avail_next = ring->used_next;
-	ring->avail_seen = ring->used_next;
 	virtio_ring_disable_kicks(ring);
 	return 0;
 }

@@ -108,7 +108,7 @@ struct virtio_chain {
  * struct virtio_ring_config - How a ring is started
  * @desc, @avail, @used: our mappings, checked for length and alignment by the caller
  * @size: descriptors; a power of two for split rings
- * @base: what SET_VRING_BASE said; a split ring knows better (virtio_ring_start)
+ * @base: next avail index
  * @features: negotiated feature bits
  * @mem: table to translate through; the ring takes a reference
  */
@@ -148,9 +148,7 @@ struct virtio_ring {
 };
 
 /**
- * virtio_ring_start() - Begin where the last device stopped
- *
- * A split ring says itself where that was: at the used index in shared memory.
+ * virtio_ring_start() - Begin at @config->base; used index is continued from shared memory
  *
  * Return: 0, -EINVAL, -ENOMEM
  */

@@ -182,37 +182,6 @@ static void test_receive_and_unpop(void **state)
 	fixture_close(&f);
 }
 
-/* A driver that kept its ring when its device went away says base 0 to the next one: that one goes
- * on where the used index stands. */
-static void test_goes_on_at_used_index(void **state)
-{
-	struct guest_tx_options options = {
-		.size = 64, .features = GUEST_F_VERSION_1, .base = 9471, .pieces_max = 1};
-	struct guest_tx tx = {0};
-	struct guest_block block;
-	struct guest_piece piece;
-	struct errmsg err;
-	struct fixture f;
-
-	(void)state;
-	fixture_open(&f);
-	assert_int_equal(guest_tx_init(&tx, &f.memory, &options, &err), 0);
-	assert_int_equal(guest_memory_alloc(&f.memory, 128, 64, &block), 0);
-	piece = (struct guest_piece){
-		.gpa = {block.gpa.addr + 12}, .host = block.host + 12, .bytes = 60};
-	assert_true(guest_tx_post(&tx, &piece, 1, NULL, 0) >= 0);
-	guest_tx_publish(&tx);
-	ring_open(&f, VIRTIO_DRIVER_TO_DEVICE, &tx.ring, GUEST_F_VERSION_1, 0);
-	assert_int_equal(virtio_ring_pop(&f.ring, f.chains, 8, f.segments, 64), 1);
-	assert_null(f.ring.broken);
-	virtio_ring_use(&f.ring, f.chains[0].head, 0);
-	virtio_ring_publish(&f.ring);
-	assert_int_equal(guest_ring_used_idx(&tx.ring), 9472);
-	assert_int_equal(virtio_ring_stop(&f.ring), 9472);
-	guest_tx_fini(&tx);
-	fixture_close(&f);
-}
-
 /* No wake-up is lost and none is given for nothing, around the wrap of the event index. */
 static void test_event_index(void **state)
 {
@@ -463,7 +432,6 @@ int main(void)
 		cmocka_unit_test(test_transmit_options),
 		cmocka_unit_test(test_receive_and_unpop),
 		cmocka_unit_test(test_event_index),
-		cmocka_unit_test(test_goes_on_at_used_index),
 		cmocka_unit_test(test_attack_57_58_avail_index),
 		cmocka_unit_test(test_attack_60_61_indexes),
 		cmocka_unit_test(test_attack_62_63_loops),
