@@ -118,8 +118,8 @@ int lr_packet_finish_checksum(struct lr_packet *p)
 		return 0;
 	if (p->offload.gso_type != LR_GSO_NONE || field + sizeof(sum) > p->bytes)
 		return -EINVAL;
-	r = lr_packet_linearize(p,
-				field + (uint32_t)sizeof(sum)); /* L9: only the head is written */
+	/* L9: only the private head is ever written */
+	r = lr_packet_linearize(p, field + (uint32_t)sizeof(sum));
 	if (r)
 		return -EINVAL;
 	sum = lr_checksum_fold(packet_checksum(p, start, p->bytes - start, 0));
