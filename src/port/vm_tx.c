@@ -285,6 +285,7 @@ static void pair_publish(struct source *s, struct worker *w)
 	struct vm_pair *pair = pair_of_source(s);
 	struct vm_tx *tx = &pair->tx;
 
+	ASSERT(s->worker == w); /* L5: the ring's own worker publishes, nobody else */
 	if (!tx->running)
 		return;
 	tx->likely = w->touched_count == 1 ? w->touched[0] : -1;

@@ -41,7 +41,8 @@ enum {
 
 /* ---- The model: what a packet is ----------------------------------------------------------- */
 
-/* Byte i is byte[i]; it lies in frag owner[i] of buffer frag_buffer[owner[i]], or is private (0). */
+/* Byte i is byte[i]; it is private if owner[i] is 0, else in a frag of buffer frag_buffer[owner[i]]
+ */
 struct model_packet {
 	bool live;
 	bool gso; /* its header is whole and says what to do */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Buffers that come back when their ring is another one, or gone (L11, L12).
  *
- * A ring is stopped only when every holder of ours has given up; what a kernel holds may come later.
- * Here the generation is counted up while a buffer is out, as it is then.
+ * A ring is stopped only when every holder of ours has given up; what a kernel holds may come
+ * later. Here the generation is counted up while a buffer is out, as it is then.
  */
 #include <setjmp.h>
 #include <stdarg.h>
