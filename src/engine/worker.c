@@ -80,7 +80,8 @@ static void mailbox_run(struct worker *w)
 /* A look at the clock costs as much as an idle turn: a frame that arrives meanwhile would wait. */
 static void clock_update(struct worker *w, uint64_t turn)
 {
-	if (turn % CLOCK_EVERY_TURNS == 0 || !list_is_empty(&w->priv->holds) || !w->priv->started)
+	if (turn % CLOCK_EVERY_TURNS == 0 || !list_is_empty(&w->priv->holds) ||
+	    !w->engine->config.threads)
 		w->now_ns = clock_now_ns();
 }
 
