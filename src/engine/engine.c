@@ -111,8 +111,10 @@ int engine_start(struct engine *e)
 	for (unsigned i = 0; i < e->config.worker_count && !err; i++) {
 		struct worker *w = e->workers[i];
 
+		w->priv->started = true; /* the thread looks at it */
 		err = -pthread_create(&w->priv->thread, NULL, worker_thread, w);
-		w->priv->started = !err;
+		if (err)
+			w->priv->started = false;
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return err;
