@@ -20,13 +20,14 @@ static uint64_t round_up(uint64_t x, uint64_t align)
 	return (x + align - 1) & ~(align - 1);
 }
 
-static int map_file(const char *name, uint64_t bytes, bool anonymous, int *ret_fd, void **ret_map)
+static int map_file(const char *name, uint64_t bytes, const struct guest_memory_options *o,
+		    int *ret_fd, void **ret_map)
 {
-	int fd = -1, flags = MAP_SHARED | (anonymous ? MAP_ANONYMOUS : 0);
+	int fd = -1, flags = MAP_SHARED | (o->anonymous ? MAP_ANONYMOUS : 0);
 	void *map;
 
-	if (!anonymous) {
-		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (!o->anonymous) {
+		fd = memfd_create(name, MFD_CLOEXEC | (o->unsealable ? 0 : MFD_ALLOW_SEALING));
 		if (fd < 0)
 			return -errno;
 		if (ftruncate(fd, (off_t)bytes) < 0)
@@ -47,20 +48,21 @@ fail:;
 }
 
 /* One file for all regions: each has a descriptor of its own, the mapping is in one piece. */
-static int map_slices(struct guest_memory *m, uint64_t region_bytes, bool anonymous)
+static int map_slices(struct guest_memory *m, uint64_t region_bytes,
+		      const struct guest_memory_options *o)
 {
 	unsigned count = m->region_count;
 	void *map = NULL;
 	int fd = -1, error;
 
-	error = map_file("lastref-guest", region_bytes * count, anonymous, &fd, &map);
+	error = map_file("lastref-guest", region_bytes * count, o, &fd, &map);
 	if (error)
 		return error;
 	for (unsigned i = 0; i < count; i++) {
 		m->regions[i].host = (uint8_t *)map + i * region_bytes;
 		m->regions[i].bytes = region_bytes;
 		m->regions[i].offset_bytes = i * region_bytes;
-		if (i == 0 || anonymous) {
+		if (i == 0 || o->anonymous) {
 			m->regions[i].fd = fd;
 			continue;
 		}
@@ -71,7 +73,8 @@ static int map_slices(struct guest_memory *m, uint64_t region_bytes, bool anonym
 	return 0;
 }
 
-static int map_files(struct guest_memory *m, uint64_t region_bytes, bool anonymous)
+static int map_files(struct guest_memory *m, uint64_t region_bytes,
+		     const struct guest_memory_options *o)
 {
 	for (unsigned i = 0; i < m->region_count; i++) {
 		struct guest_region *r = &m->regions[i];
@@ -80,7 +83,7 @@ static int map_files(struct guest_memory *m, uint64_t region_bytes, bool anonymo
 		int error;
 
 		snprintf(name, sizeof(name), "lastref-guest-%u", i);
-		error = map_file(name, region_bytes, anonymous, &r->fd, &map);
+		error = map_file(name, region_bytes, o, &r->fd, &map);
 		if (error)
 			return error;
 		r->host = map;
@@ -106,8 +109,8 @@ int guest_memory_init(struct guest_memory *m, const struct guest_memory_options 
 	for (unsigned i = 0; i < count; i++)
 		m->regions[i].fd = -1;
 	m->region_count = count;
-	error = options->file_per_region ? map_files(m, region_bytes, options->anonymous)
-					 : map_slices(m, region_bytes, options->anonymous);
+	error = options->file_per_region ? map_files(m, region_bytes, options)
+					 : map_slices(m, region_bytes, options);
 	if (error) {
 		errmsg_set(err, "guest memory: %llu bytes: %s", (unsigned long long)options->bytes,
 			   strerror(-error));

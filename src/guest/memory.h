@@ -23,6 +23,7 @@
  *                back-end may only compare such addresses, so a made-up one must work as well
  * @file_per_region: each region is a file of its own, mapped apart from the others; else slices of
  *                one file at growing offsets, mapped in one piece
+ * @unsealable:   files that nobody can seal: they can be cut short at any time
  * @anonymous:    no files at all: for a switch in the same process (fd is -1)
  */
 struct guest_memory_options {
@@ -32,6 +33,7 @@ struct guest_memory_options {
 	uint64_t hole_bytes;
 	uint64_t uva;
 	bool file_per_region;
+	bool unsealable;
 	bool anonymous;
 };
 

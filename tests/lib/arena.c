@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The arena of the hostile tests. See arena.h. */
+#include "arena.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+#define POLITE_BURST 8
+#define POLITE_BYTES 600
+/* A worker never stalls for 100 ms; a busy machine may stop us all for longer than that. */
+#define STALL_NS      (1 * NS_PER_S)
+#define HEAL_NS	      (1 * NS_PER_S)
+#define HEALED_FRAMES 32
+#define PAUSE_NS      (200 * NS_PER_US)
+
+static void pause_ns(uint64_t ns)
+{
+	const struct timespec t = {.tv_nsec = (long)ns};
+
+	nanosleep(&t, NULL);
+}
+
+static unsigned fds_of(pid_t pid)
+{
+	unsigned count = 0;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	ASSERT(dir); /* the switch is gone */
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+/* The polite pair */
+
+static uint64_t polite_turn(struct guest *from, struct guest *to)
+{
+	uint64_t before = to->stats.received;
+
+	for (unsigned i = 0; i < POLITE_BURST; i++)
+		guest_send_frame(from, 0, to->options.number, POLITE_BYTES);
+	guest_flush(from);
+	for (unsigned tries = 0; tries < 2000; tries++) {
+		guest_poll(from, 64);
+		guest_poll(to, 64);
+		if (to->stats.received >= before + POLITE_BURST)
+			break;
+		pause_ns(PAUSE_NS / 4);
+	}
+	return to->stats.received - before;
+}
+
+static void *polite_run(void *arg)
+{
+	struct arena *a = arg;
+	uint64_t last_ns = clock_now_ns();
+
+	while (!atomic_load(&a->stop)) {
+		uint64_t now_ns, got;
+
+		got = polite_turn(&a->polite[0], &a->polite[1]);
+		got += polite_turn(&a->polite[1], &a->polite[0]);
+		now_ns = clock_now_ns();
+		atomic_fetch_add(&a->received, got);
+		if (now_ns - last_ns > atomic_load(&a->longest_gap_ns))
+			atomic_store(&a->longest_gap_ns, now_ns - last_ns);
+		pause_ns(PAUSE_NS);
+		last_ns = clock_now_ns(); /* our own sleep is not the switch's */
+	}
+	return NULL;
+}
+
+static void polite_open(struct arena *a, unsigned index)
+{
+	struct guest_options options = {.number = (uint16_t)(index + 1), .poison = true};
+	struct guest *g = &a->polite[index];
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/p%u", a->folder, index);
+	options.path = path;
+	if (guest_open(g, &options) || guest_start(g)) {
+		fprintf(stderr, "polite guest: %s\n", g->err.text);
+		abort();
+	}
+}
+
+/* The switch */
+
+static void exec_switch(struct arena *a, int out)
+{
+	char control[100], ports[3][160];
+	static const char *const names[] = {"p0", "p1", "v"};
+	const char *binary = getenv("LASTREF");
+
+	snprintf(control, sizeof(control), "%s/control", a->folder);
+	for (unsigned i = 0; i < 3; i++)
+		snprintf(ports[i], sizeof(ports[i]), "port add %s vm socket %s/%s", names[i],
+			 a->folder, names[i]);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves no switch behind */
+	dup2(out, STDOUT_FILENO);
+	execl(binary, binary, "switch", "--control", control, ports[0], ports[1], ports[2],
+	      (char *)NULL);
+	perror(binary ? binary : "LASTREF is not set");
+	_exit(127);
+}
+
+static void wait_ready(int fd)
+{
+	char text[64] = "";
+	size_t at = 0;
+	ssize_t n;
+
+	while (!strstr(text, "ready")) {
+		n = read(fd, text + at, sizeof(text) - 1 - at);
+		ASSERT(n > 0);
+		at += (size_t)n;
+	}
+}
+
+void arena_open(struct arena *a)
+{
+	int out[2];
+
+	memset(a, 0, sizeof(*a));
+	strcpy(a->folder, "/tmp/lastref-hostile.XXXXXX");
+	ASSERT(mkdtemp(a->folder));
+	snprintf(a->socket, sizeof(a->socket), "%s/v", a->folder);
+	ASSERT(pipe(out) == 0);
+	a->switch_pid = fork();
+	ASSERT(a->switch_pid >= 0);
+	if (a->switch_pid == 0)
+		exec_switch(a, out[1]);
+	close(out[1]);
+	wait_ready(out[0]);
+	close(out[0]);
+	polite_open(a, 0);
+	polite_open(a, 1);
+	polite_turn(&a->polite[1], &a->polite[0]); /* learn */
+	a->fds = fds_of(a->switch_pid);
+	ASSERT(pthread_create(&a->thread, NULL, polite_run, a) == 0);
+}
+
+void arena_close(struct arena *a)
+{
+	uint64_t begin_ns = clock_now_ns();
+	char command[128];
+	int status = 0;
+
+	atomic_store(&a->stop, true);
+	pthread_join(a->thread, NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		ASSERT(guest_stop(&a->polite[i]) == 0);
+		ASSERT(guest_fault(&a->polite[i]) == NULL);
+		ASSERT(a->polite[i].stats.returned == a->polite[i].stats.sent);
+		guest_close(&a->polite[i]);
+	}
+	kill(a->switch_pid, SIGTERM);
+	ASSERT(waitpid(a->switch_pid, &status, 0) == a->switch_pid);
+	ASSERT(WIFEXITED(status));
+	ASSERT(WEXITSTATUS(status) == 0);
+	ASSERT(clock_now_ns() - begin_ns < 5 * NS_PER_S);
+	snprintf(command, sizeof(command), "rm -r %s", a->folder);
+	ASSERT(system(command) == 0);
+}
+
+/* Looking at v */
+
+json_t *arena_port(struct arena *a)
+{
+	char command[256];
+	json_t *list, *port;
+	FILE *out;
+
+	snprintf(command, sizeof(command), "%s -j --control %s/control port show v",
+		 getenv("LASTREF"), a->folder);
+	out = popen(command, "r");
+	ASSERT(out);
+	list = json_loadf(out, 0, NULL);
+	ASSERT(pclose(out) == 0);
+	ASSERT(json_array_size(list) == 1);
+	port = json_incref(json_array_get(list, 0));
+	json_decref(list);
+	return port;
+}
+
+bool arena_wait_state(struct arena *a, const char *state)
+{
+	char seen[32] = "";
+
+	for (unsigned tries = 0; tries < 100; tries++) {
+		json_t *port = arena_port(a);
+		bool same;
+
+		snprintf(seen, sizeof(seen), "%s",
+			 json_string_value(json_object_get(port, "state")));
+		same = strcmp(seen, state) == 0;
+		json_decref(port);
+		if (same)
+			return true;
+		pause_ns(20 * NS_PER_MS);
+	}
+	fprintf(stderr, "port v is %s, not %s\n", seen, state);
+	return false;
+}
+
+long arena_drops(struct arena *a, const char *reason)
+{
+	json_t *port = arena_port(a);
+	long count =
+		(long)json_integer_value(json_object_get(json_object_get(port, "drops"), reason));
+
+	json_decref(port);
+	return count;
+}
+
+void arena_attacker(struct arena *a, struct guest *g, uint64_t features)
+{
+	arena_attacker_in(a, g, features, (struct guest_memory_options){0});
+}
+
+void arena_attacker_in(struct arena *a, struct guest *g, uint64_t features,
+		       struct guest_memory_options memory)
+{
+	struct guest_options options = {
+		.path = a->socket,
+		.number = ARENA_VICTIM,
+		.features = features,
+		.memory = memory,
+	};
+
+	memset(g, 0, sizeof(*g));
+	if (guest_open(g, &options) || guest_start(g)) {
+		fprintf(stderr, "guest at v: %s\n", g->err.text);
+		abort();
+	}
+}
+
+/* A new guest at v is served like any other, within a second. */
+static void check_healed(struct arena *a)
+{
+	uint64_t begin_ns = clock_now_ns();
+	struct guest g;
+
+	arena_attacker(a, &g, 0);
+	for (unsigned i = 0; i < HEALED_FRAMES; i++)
+		ASSERT(guest_send_frame(&g, 0, ARENA_NOBODY, 200) == 0);
+	guest_flush(&g);
+	while (g.stats.returned < HEALED_FRAMES) {
+		guest_poll(&g, 64);
+		ASSERT(clock_now_ns() - begin_ns < HEAL_NS);
+		pause_ns(PAUSE_NS);
+	}
+	ASSERT(arena_wait_state(a, "running"));
+	ASSERT(guest_stop(&g) == 0);
+	ASSERT(guest_fault(&g) == NULL);
+	guest_close(&g);
+	ASSERT(arena_wait_state(a, "waiting"));
+}
+
+void arena_check(struct arena *a)
+{
+	uint64_t before, begin_ns = clock_now_ns();
+
+	ASSERT(waitpid(a->switch_pid, NULL, WNOHANG) == 0);
+	check_healed(a);
+	while (fds_of(a->switch_pid) != a->fds) {
+		ASSERT(clock_now_ns() - begin_ns < 2 * NS_PER_S);
+		pause_ns(5 * NS_PER_MS);
+	}
+	before = atomic_load(&a->received);
+	while (atomic_load(&a->received) < before + 64) {
+		ASSERT(clock_now_ns() - begin_ns < 3 * NS_PER_S);
+		pause_ns(5 * NS_PER_MS);
+	}
+	ASSERT(atomic_load(&a->longest_gap_ns) < STALL_NS);
+	for (unsigned i = 0; i < 2; i++) {
+		ASSERT(a->polite[i].stats.bad == 0);
+		ASSERT(a->polite[i].stats.poisoned == 0);
+		ASSERT(a->polite[i].stats.lost == 0);
+		ASSERT(a->polite[i].stats.duplicated == 0);
+		ASSERT(a->polite[i].stats.reordered == 0);
+	}
+}
