@@ -44,7 +44,8 @@ static inline void mem_copy_tiny(uint8_t *to, const uint8_t *from, size_t bytes)
 		to[i] = from[i];
 }
 
-/* From both ends, meeting in the middle: no loop for any size that a head has. */
+/* From both ends, meeting in the middle: no loop for any size that a snapshot has. The head of a
+ * packet that was finished in software may be longer. */
 static inline void mem_copy_head(void *to, const void *from, size_t bytes)
 {
 	const uint8_t *f = from;
@@ -52,6 +53,8 @@ static inline void mem_copy_head(void *to, const void *from, size_t bytes)
 
 	if (bytes >= 64) {
 		mem_move64(t, f);
+		if (__builtin_expect(bytes > MEM_COPY_HEAD_MAX, 0))
+			memcpy(t + 64, f + 64, bytes - MEM_COPY_HEAD_MAX);
 		if (bytes > 64)
 			mem_move64(t + bytes - 64, f + bytes - 64);
 	} else if (bytes >= 32) {

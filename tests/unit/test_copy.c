@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include <lastref/packet.h>
+
 #include "mem/copy.c" /* reaches the copy for processors without AVX2, too */
 
 #define ROOM_BYTES (70 * 1024)
@@ -83,8 +85,8 @@ static void stays_within_its_pages(void **state)
 static void heads(void **state)
 {
 	(void)state;
-	for (size_t bytes = 0; bytes <= 128; bytes++) {
-		memset(to, FILL, 256);
+	for (size_t bytes = 0; bytes <= LR_PACKET_HEAD_BYTES; bytes++) {
+		memset(to, FILL, 1024);
 		mem_copy_head(to + 64, from + 3, bytes);
 		assert_memory_equal(to + 64, from + 3, bytes);
 		assert_int_equal(to[63], FILL);
