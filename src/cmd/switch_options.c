@@ -92,8 +92,8 @@ static int set_workers(struct engine_config *config, const char *workers, const 
 	if (listed < 0)
 		return listed;
 	if (workers && (unsigned)listed != count)
-		return errmsg_set(err, "--cpus %.64s: %d processor(s) for %u workers", cpus,
-				  listed, (unsigned)count);
+		return errmsg_set(err, "--cpus %.64s: %d processor(s) for %u workers", cpus, listed,
+				  (unsigned)count);
 	config->worker_count = (unsigned)listed;
 	return 0;
 }

@@ -336,7 +336,7 @@ unsigned rig_receive(struct rig_guest *g, unsigned max)
 		ASSERT(frame.bytes <= sizeof(bytes));
 		guest_rx_copy(&frame, bytes, frame.bytes);
 		rig_check_frame(g->rig, bytes, frame.bytes, g->port->name);
-		if (memcmp(bytes, g->mac, 6) && !(bytes[0] & 1) &&
+		if (memcmp(bytes, g->mac, 6) != 0 && !(bytes[0] & 1) &&
 		    memcmp(bytes + 6, g->mac, 6) == 0)
 			rig_violation(g->rig, "%s got its own frame back", g->port->name);
 		guest_rx_repost(&g->rx, &frame);

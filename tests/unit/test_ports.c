@@ -126,13 +126,15 @@ static void test_every_registered_type(void **state)
 		const struct port_ops *type = port_type_at(i);
 		const struct ports_world_line *line = ports_world_find(type->type);
 
-		if (!line)
+		if (!line) {
 			fail_msg("port type %s has no line in tests/lib/ports_world.c", type->type);
+			return; /* for linters, which do not know that fail_msg() does not */
+		}
 		if (line->missing && line->missing()) {
-			print_message("%s: not here: %s\n", type->type, line->missing());
+			print_message("# %s: not here: %s\n", type->type, line->missing());
 			continue;
 		}
-		print_message("%s\n", type->type);
+		print_message("# %s\n", type->type);
 		conform_all_senders(line, type);
 	}
 }

@@ -110,7 +110,7 @@ static void threads_run(unsigned workers, uint64_t features)
 		sent += actors[i].guest->sent;
 		received += actors[i].guest->received;
 	}
-	print_message("%u workers: %llu frames sent, %llu received\n", workers,
+	print_message("# %u workers: %llu frames sent, %llu received\n", workers,
 		      (unsigned long long)sent, (unsigned long long)received);
 	assert_true(sent > 100);
 	assert_true(received > 100);
@@ -158,7 +158,7 @@ static void test_idle_costs_nothing(void **state)
 				     1000000 +
 			     after.ru_utime.tv_usec - before.ru_utime.tv_usec +
 			     after.ru_stime.tv_usec - before.ru_stime.tv_usec);
-	print_message("idle: %llu us of CPU in 1 s\n", (unsigned long long)used_us);
+	print_message("# idle: %llu us of CPU in 1 s\n", (unsigned long long)used_us);
 	assert_true(used_us * NS_PER_US < IDLE_NS / 100);
 	assert_true(counter_get(&engine_worker(r->engine, 0)->counters.sleeps) > 0);
 	rig_close(r);
