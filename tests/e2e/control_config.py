@@ -62,6 +62,21 @@ def check_bad(test, name, expected):
                done.stderr.strip())
 
 
+def check_tap(test):
+    """In a network namespace of its own."""
+    e2e.need_tools("unshare")
+    with open(test.path("tap.conf"), "w", encoding="ascii") as f:
+        f.write("port add t tap dev lr0\nport add u tap queues 2 dev lr1\n")
+    switch = Switch(test, prefix=["unshare", "-rn", "env", "-C", test.folder],
+                    options=["--config", "tap.conf"], control="control.sock")
+    switch.start()
+    done = cli.run("--control", test.path("control.sock"), "config", "show")
+    switch.stop()
+    shown = done.out.splitlines()[3:]
+    test.check("tap ports: config show", shown == [
+        "port add t tap dev lr0 queues 1", "port add u tap dev lr1 queues 2"], str(shown))
+
+
 def body(test):
     names = sorted(name[:-3] for name in os.listdir(PAIRS) if name.endswith(".in"))
     test.check("there are pairs", len(names) > 8)
@@ -75,6 +90,7 @@ def body(test):
             check_bad(test, name, expected.removeprefix("error: ").rstrip("\n"))
         else:
             check_good(test, name, expected)
+    check_tap(test)
 
 
 e2e.run(body)

@@ -276,6 +276,20 @@ def check_no_rights(test):
         os.environ["LASTREF"] = before
 
 
+def check_memory(test):
+    """What lastref(8) says: 3 MiB, 5 MiB for each worker, 32 KiB for each port."""
+    workers, ports = 3, 60
+    switch = Switch(test, options=["--workers", str(workers)], control=test.path("memory.sock"))
+    for number in range(ports):
+        switch.vm(f"p{number}", test.path(f"p{number}.sock"))
+    switch.start()
+    with open(f"/proc/{switch.process.pid}/status", encoding="ascii") as f:
+        used = int(next(line for line in f if line.startswith("RssAnon")).split()[1])
+    bound = 3 * 1024 + workers * 5 * 1024 + ports * 32
+    test.check("memory is within its formula", used < bound, f"{used} of {bound} KiB")
+    switch.stop()
+
+
 def check_fds(test, switch):
     """Commands that come and go leave nothing behind."""
     folder = f"/proc/{switch.process.pid}/fd"
@@ -306,6 +320,7 @@ def body(test):
     check_notify(test)
     check_user(test)
     check_no_rights(test)
+    check_memory(test)
 
 
 e2e.run(body)
