@@ -137,7 +137,7 @@ void arena_open(struct arena *a)
 	int out[2];
 
 	memset(a, 0, sizeof(*a));
-	strcpy(a->folder, "/tmp/lastref-hostile.XXXXXX");
+	snprintf(a->folder, sizeof(a->folder), "/tmp/lastref-hostile.XXXXXX");
 	ASSERT(mkdtemp(a->folder));
 	snprintf(a->socket, sizeof(a->socket), "%s/v", a->folder);
 	ASSERT(pipe(out) == 0);

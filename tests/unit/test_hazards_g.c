@@ -161,7 +161,7 @@ static void hazard_G76_full_until_notifications_are_read(void **state)
 	assert_int_equal(w->kernel.unknown, 0);
 }
 
-/* Closed with ids out: nobody will tell. They stay out; what was only queued is copied or dropped. */
+/* Closed with ids out: nobody will tell. They stay out; what was only queued is copied. */
 static void hazard_G77_closed_while_pages_are_out(void **state)
 {
 	struct lr_packet *queued[2];
