@@ -16,6 +16,8 @@
 
 enum { BUFFERS = 4, BUFFER_BYTES = 4096 };
 
+static unsigned completions;
+
 static int setup(void **state)
 {
 	struct scene *s = calloc(1, sizeof(*s));
@@ -356,6 +358,57 @@ static void orphan_small_goes_into_the_head(void **state)
 	free(bytes);
 }
 
+/* A packet object comes and goes, as drivers recycle theirs: nothing of its last life is left. */
+static void hazard_C37_recycled_packet_forgets_its_buffers(void **state)
+{
+	struct scene *s = *state;
+
+	for (unsigned round = 0; round < 20; round++) {
+		struct lr_packet *p = scene_packet(s, 60, two, 2);
+
+		p->next = p;
+		p->user[0] = round + 1;
+		p->offload.flags = LR_OFFLOAD_NEEDS_CSUM;
+		lr_packet_free(p);
+		assert_int_equal(oracle_in_flight(&s->lender.ledger), 0);
+		assert_ptr_equal(lr_packet_new(s->pool), p); /* the same one again */
+		assert_null(p->next);
+		assert_int_equal(p->bytes + p->frag_count + p->lent + p->offload.flags, 0);
+		assert_int_equal(p->user[0], 0);
+		assert_int_equal(lr_packet_headroom(p), LR_PACKET_HEADROOM);
+		lr_packet_free(p);
+	}
+}
+
+static void count_completion(struct lr_ubuf *ubuf)
+{
+	(void)ubuf;
+	completions++;
+}
+
+/* One page offered twice: two buffers, each with a count and a completion of its own. */
+static void hazard_D57_same_bytes_lent_twice(void **state)
+{
+	static const struct lr_ubuf_ops ops = {.complete = count_completion};
+	static const uint8_t page[4096] = {1};
+	struct lr_ubuf u[2] = {0};
+	struct scene *s = *state;
+	struct lr_packet *p[2];
+
+	completions = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		lr_ubuf_init(&u[i], &ops);
+		p[i] = lr_packet_new(s->pool);
+		assert_int_equal(lr_packet_attach(p[i], &u[i], page, sizeof(page)), 0);
+		lr_ubuf_put(&u[i]);
+	}
+	lr_packet_free(p[0]);
+	assert_int_equal(completions, 1);
+	assert_int_equal(lr_ubuf_count(&u[1]), 1);
+	lr_packet_free(p[1]);
+	assert_int_equal(completions, 2);
+}
+
 static void free_it(void *p)
 {
 	lr_packet_free(p);
@@ -436,6 +489,8 @@ int main(void)
 		TEST(split_of_a_full_head),
 		TEST(read_crosses_borders),
 		TEST(orphan_small_goes_into_the_head),
+		TEST(hazard_C37_recycled_packet_forgets_its_buffers),
+		TEST(hazard_D57_same_bytes_lent_twice),
 		TEST(using_a_freed_packet_dies),
 		TEST(append_behind_frags_dies),
 #ifdef LR_VERIFY
