@@ -3,6 +3,7 @@
 #include "control/lexer.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -15,6 +16,15 @@ static bool is_blank(char c)
 static bool is_forbidden(char c)
 {
 	return ((unsigned char)c < ' ' && c != '\t') || c == 0x7f;
+}
+
+/* Answers are JSON: what a command names must be fit to stand in one. */
+static bool is_utf8(const char *text)
+{
+	json_t *string = json_string(text);
+
+	json_decref(string);
+	return string != NULL;
 }
 
 /* Copy one word from @at into @out. Return: behind the word, NULL with @err set. */
@@ -53,6 +63,8 @@ int control_lex(const char *line, struct control_words *ret_words, struct errmsg
 	if (strlen(line) + 1 >= sizeof(ret_words->text))
 		return errmsg_set(err, "a command has at most %zu bytes",
 				  sizeof(ret_words->text) - 2);
+	if (!is_utf8(line))
+		return errmsg_set(err, "the command is not UTF-8");
 	for (;;) {
 		while (is_blank(*at))
 			at++;
@@ -82,6 +94,8 @@ int control_words_set(const char *const *words, size_t count, struct control_wor
 		if (bytes > room)
 			return errmsg_set(err, "a command has at most %zu bytes",
 					  sizeof(ret_words->text) - 2);
+		if (!is_utf8(words[i]))
+			return errmsg_set(err, "the command is not UTF-8");
 		for (const char *c = words[i]; *c; c++)
 			if (is_forbidden(*c))
 				return errmsg_set(err, "control character 0x%02x",

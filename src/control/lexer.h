@@ -24,7 +24,7 @@ struct control_words {
  *
  * Blanks split. '...' groups, and nothing in it is special; "..." groups, with \" and \\ in it.
  * Quotes may stand next to other characters of the same word. # where a word could begin makes
- * the rest a comment. Control characters other than tab are refused.
+ * the rest a comment. Control characters other than tab, and what is not UTF-8, are refused.
  *
  * Return: 0 (an empty or comment line has no words), -EINVAL with @err set
  */

@@ -165,23 +165,37 @@ static int bind_failed(const char *path, struct errmsg *err)
 	return fail(err, path, "cannot create it");
 }
 
-/* Remember a socket that bears its name now. */
-static int remember(const char *path, struct errmsg *err)
+/* Remember a socket that bears its name now. Return: 0 with its O_PATH fd, negative errno */
+static int remember(const char *path, int *ret_fd, struct errmsg *err)
 {
 	struct made *m = calloc(1, sizeof(*m));
 	struct stat st;
+	int error, fd;
 
 	if (!m)
 		return fail(err, path, "cannot remember it");
-	if (lstat(path, &st) < 0) {
-		free(m);
-		return fail(err, path, "cannot look at it");
+	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		error = fail(err, path, "cannot look at it");
+		goto close;
+	}
+	/* In a folder that others may write to, another thing can have got the name meanwhile. */
+	if (!S_ISSOCK(st.st_mode) || st.st_uid != geteuid()) {
+		errmsg_set(err, "socket %s: somebody else took the name", path);
+		error = -EEXIST;
+		goto close;
 	}
 	memcpy(m->path, path, strlen(path) + 1);
 	m->device = st.st_dev;
 	m->inode = st.st_ino;
 	list_push_back(&made_sockets, &m->node);
+	*ret_fd = fd;
 	return 0;
+close:
+	if (fd >= 0)
+		close(fd);
+	free(m);
+	return error;
 }
 
 static void forget(struct made *m)
@@ -197,21 +211,22 @@ static void forget(struct made *m)
 static int bind_and_listen(int fd, const struct opener_request *q, struct errmsg *err)
 {
 	struct sockaddr_un a = address_of(q->path);
+	int name = -1;
 	int error;
 
 	if (fchmod(fd, q->mode) < 0)
 		return fail(err, q->path, "cannot set its permission bits");
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		return bind_failed(q->path, err);
-	error = remember(q->path, err);
-	if (error) {
-		unlink(q->path);
+	error = remember(q->path, &name, err);
+	if (error)
 		return error;
-	}
-	if ((q->uid != -1 || q->gid != -1) && lchown(q->path, (uid_t)q->uid, (gid_t)q->gid) < 0)
+	if ((q->uid != -1 || q->gid != -1) &&
+	    fchownat(name, "", (uid_t)q->uid, (gid_t)q->gid, AT_EMPTY_PATH) < 0)
 		error = fail(err, q->path, "cannot give it to that user or group");
 	else if (listen(fd, OPENER_BACKLOG) < 0)
 		error = fail(err, q->path, "cannot listen");
+	close(name);
 	if (error)
 		forget(list_entry(made_sockets.prev, struct made, node));
 	return error;

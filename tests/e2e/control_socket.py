@@ -157,6 +157,33 @@ def check_slow(test, path):
     other.close()
 
 
+def check_few_fds(test):
+    """No fd left for a connection: it is closed, nothing spins, and later all is well."""
+    e2e.need_tools("prlimit")
+    switch = Switch(test, prefix=["prlimit", "--nofile=40:40"], control=test.path("few.sock"))
+    switch.commands = ["port add a null"]
+    switch.start()
+    crowd = [Wire(switch.control[1]) for _ in range(50)]
+    before = switch.cpu_seconds()
+    time.sleep(1)
+    used = switch.cpu_seconds() - before
+    test.check("fds are used up: nothing spins", used < 0.1, f"{used * 1000:.0f} ms in 1 s")
+    answers = []
+    for wire in crowd:
+        try:
+            answers.append(wire.ask("port", "show", "a"))
+        except (BrokenPipeError, ConnectionResetError):
+            answers.append(None)
+        wire.close()
+    served = sum(bool(answer and "ok" in answer) for answer in answers)
+    test.check("fds are used up: some are served, the others closed", 10 < served < 50,
+               f"{served} of 50")
+    test.check("later there is room again",
+               e2e.wait_until(lambda: is_served(switch.control[1]), 2))
+    status, _ = switch.stop()
+    test.check("and it ends as ever", status == 0, str(status))
+
+
 def resident_kib(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
@@ -173,6 +200,7 @@ def body(test):
     check_waiting(test, path)
     check_crowd(test, path)
     check_slow(test, path)
+    check_few_fds(test)
     grown = resident_kib(switch.process.pid) - before
     test.check("memory stays bounded", grown < 8192, f"{grown} KiB more")
     status, seconds = switch.stop()

@@ -73,6 +73,9 @@ static void test_refused(void **state)
 	assert_non_null(strstr(err.text, "0x1b"));
 	assert_true(control_lex("'a\nb'", &words, &err) < 0);
 	assert_true(control_lex("a\x7f", &words, &err) < 0);
+	assert_true(control_lex("a\xff", &words, &err) < 0);
+	assert_non_null(strstr(err.text, "UTF-8"));
+	EXPECT("\xc3\xa4 b", "\xc3\xa4", "b");
 }
 
 static void test_bounds(void **state)
@@ -104,6 +107,7 @@ static void test_bounds(void **state)
 static void test_words_as_given(void **state)
 {
 	static const char *const given[] = {"port", "a b", "", "#"};
+	static const char *const latin1[] = {"\xe4"};
 	static const char *const forged[] = {"a\nb"};
 	static char large[CONTROL_LINE_BYTES + 1];
 	const char *const too_large[] = {large};
@@ -114,6 +118,7 @@ static void test_words_as_given(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		assert_string_equal(words.word[i], given[i]);
 	assert_true(control_words_set(forged, 1, &words, &err) < 0);
+	assert_true(control_words_set(latin1, 1, &words, &err) < 0);
 	memset(large, 'a', CONTROL_LINE_BYTES);
 	assert_true(control_words_set(too_large, 1, &words, &err) < 0);
 	assert_true(control_words_set(given, CONTROL_WORDS_MAX + 1, &words, &err) < 0);
