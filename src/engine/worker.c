@@ -27,7 +27,7 @@
 
 #define CLOCK_EVERY_TURNS 16 /* turns between two looks at the clock */
 #define STREAM_FRAMES	  8  /* a burst of as many: a stream, more are under way */
-#define STREAM_PAUSES	  8  /* in an idle turn behind such a burst */
+#define STREAM_PAUSES	  16 /* in an idle turn behind such a burst */
 
 /* Behind the fence: whatever was published may now be called for. */
 static void notify_all(struct worker *w, struct source *s)

@@ -18,10 +18,11 @@
 #include "base/clock.h"
 #include "base/prefetch.h"
 
-#define DRAIN_FRAMES  64 /* of the copying queue in one turn */
-#define USED_PER_LINE (CACHE_LINE_BYTES / sizeof(struct virtio_used_entry))
-#define RX_AHEAD_MIN  4	 /* receive buffers kept at hand between bursts ... */
-#define RX_AHEAD      16 /* ... and how many are fetched when there are fewer */
+#define DRAIN_FRAMES	    64	 /* of the copying queue in one turn */
+#define PREFETCH_NEXT_BYTES 9216 /* of the buffer behind the one that is written */
+#define USED_PER_LINE	    (CACHE_LINE_BYTES / sizeof(struct virtio_used_entry))
+#define RX_AHEAD_MIN	    4  /* receive buffers kept at hand between bursts ... */
+#define RX_AHEAD	    16 /* ... and how many are fetched when there are fewer */
 
 /* The lock, for one burst */
 
@@ -269,6 +270,22 @@ struct tally {
 	uint64_t in_place_bytes;
 };
 
+/* The lines that @next will be written to, while the frame in front of it is copied. Its first two
+ * were fetched when its buffer was popped; small frames have no more. */
+static inline void prefetch_next(const struct vm_rx *rx, const struct frame *next)
+{
+	const struct virtio_chain *c = &rx->chains[rx->first + 1];
+	uint32_t bytes;
+	const uint8_t *to;
+
+	if (next->segment_count == 0 || rx->count < 2 || c->count == 0)
+		return;
+	to = rx->segments[c->first].data;
+	bytes = min_u32(min_u32(next->bytes, rx->segments[c->first].bytes), PREFETCH_NEXT_BYTES);
+	for (uint32_t at = 2 * CACHE_LINE_BYTES; at < bytes; at += CACHE_LINE_BYTES)
+		prefetch_for_write(to + at);
+}
+
 /* Deliver until the buffers end. Return: frames dealt with */
 static unsigned rx_deliver(struct vm_pair *pair, struct worker *w, struct frame *const *frames,
 			   unsigned count, struct tally *tally)
@@ -278,8 +295,11 @@ static unsigned rx_deliver(struct vm_pair *pair, struct worker *w, struct frame 
 
 	rx_fill(rx, count);
 	for (i = 0; i < count; i++) {
-		enum rx_result result = rx_put(rx, frames[i]);
+		enum rx_result result;
 
+		if (i + 1 < count)
+			prefetch_next(rx, frames[i + 1]);
+		result = rx_put(rx, frames[i]);
 		if (unlikely(result == RX_SHORT))
 			break;
 		if (unlikely(result == RX_TOO_SMALL)) {
