@@ -37,6 +37,25 @@ static uint64_t load_64(const uint8_t *data)
 	return word;
 }
 
+/* The last @bytes, less than 8, as words that stand where words stand. */
+static uint64_t load_tail(const uint8_t *data, size_t bytes)
+{
+	uint32_t four = 0;
+	uint16_t two = 0, one = 0;
+
+	if (bytes & 4) {
+		memcpy(&four, data, 4);
+		data += 4;
+	}
+	if (bytes & 2) {
+		memcpy(&two, data, 2);
+		data += 2;
+	}
+	if (bytes & 1)
+		memcpy(&one, data, 1); /* the first byte of its word, the second is 0 */
+	return (uint64_t)four + two + one;
+}
+
 /* @a + @b, the carry saved in @carries. */
 static uint64_t add_64(uint64_t a, uint64_t b, uint64_t *carries)
 {
@@ -48,7 +67,7 @@ static uint64_t add_64(uint64_t a, uint64_t b, uint64_t *carries)
 
 uint32_t lr_checksum(const void *data, size_t bytes, uint32_t sum, bool odd)
 {
-	uint64_t a = 0, b = 0, a_carries = 0, b_carries = 0, tail = 0;
+	uint64_t a = 0, b = 0, a_carries = 0, b_carries = 0;
 	const uint8_t *at = data;
 	uint32_t own;
 
@@ -60,9 +79,7 @@ uint32_t lr_checksum(const void *data, size_t bytes, uint32_t sum, bool odd)
 	}
 	for (; bytes >= 8; bytes -= 8, at += 8)
 		a = add_64(a, load_64(at), &a_carries);
-	if (bytes)
-		memcpy(&tail, at, bytes);
-	a = add_64(a, tail, &a_carries);
+	a = add_64(a, load_tail(at, bytes), &a_carries);
 	a = add_64(a, b, &a_carries);
 	/* 2^64 is 1 modulo 0xffff: a carry counts as one */
 	own = fold_64((uint64_t)fold_64(a) + a_carries + b_carries);

@@ -107,8 +107,9 @@ void packet_frags_remove(struct lr_packet *p, uint32_t first_index, uint32_t cou
 		lr_ubuf_put(p->frags[i].ubuf); /* L7: removing drops exactly one */
 	}
 	behind = p->frag_count - first_index - count;
-	memmove(&p->frags[first_index], &p->frags[first_index + count],
-		behind * sizeof(p->frags[0]));
+	if (behind)
+		memmove(&p->frags[first_index], &p->frags[first_index + count],
+			behind * sizeof(p->frags[0]));
 	p->frag_count = (uint16_t)(first_index + behind);
 	lent_update(p);
 }
