@@ -207,7 +207,10 @@ void engine_quiesce(struct engine *e)
 
 void engine_kick(struct engine *e, unsigned worker_index)
 {
-	wait_wake(engine_worker(e, worker_index));
+	struct worker *w = engine_worker(e, worker_index);
+
+	atomic_store(&w->priv->kicked, true); /* it may be between its last look and its sleep */
+	wait_wake(w);
 }
 
 unsigned engine_run_once(struct engine *e)

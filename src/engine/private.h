@@ -24,6 +24,7 @@ struct worker_call {
  * @call:     posted by the main thread, taken by the worker between turns
  * @turn:     grows with every turn, idle ones too
  * @asleep:   in epoll_wait: touches nothing until it has said otherwise
+ * @kicked:   by engine_kick(), since the sources were last asked before a sleep
  * @stop:     end the thread
  * @calling_since_ns: writing to a guest's eventfd since then; 0: not
  * @holds:    queues of held packets that must keep the hold limit
@@ -37,6 +38,7 @@ struct worker_private {
 	_Atomic(struct worker_call *) call;
 	_Atomic uint64_t turn;
 	_Atomic bool asleep;
+	_Atomic bool kicked;
 	_Atomic bool stop;
 	_Atomic uint64_t calling_since_ns;
 	struct source *sources[ENGINE_SOURCES_MAX];

@@ -3,9 +3,10 @@
  *
  * Theory of operation
  *
- * Before it sleeps a worker tells everybody that it is asleep, then looks once more: at its
- * mailbox, at its sources (arm() asks for kicks and looks behind a fence). Whoever gives it work
- * stores the work first, then looks at the flag and writes the wake eventfd. Both sides have a full
+ * Before it sleeps a worker asks its sources for kicks, which look once more behind a fence; then
+ * it tells everybody that it is asleep, after which it must not touch a source, and looks at its
+ * mailbox and at whether it was kicked since it began. Whoever gives it work stores the work, then
+ * the call or the kick, then looks at the flag and writes the wake eventfd. Both sides have a full
  * fence between their store and their load, so one of them sees the other.
  *
  * A guest's kick eventfd is never read: its VMM could have made it blocking and emptied it. Every
@@ -124,6 +125,8 @@ void wait_sleep(struct worker *w)
 	struct worker_private *priv = w->priv;
 	uint64_t deadline_ns = hold_expire(w);
 
+	/* Work told of before this is seen by arm(); what comes later is told of below. */
+	atomic_exchange(&priv->kicked, false);
 	if (sources_arm(w)) {
 		sources_disarm(w);
 		return;
@@ -131,7 +134,7 @@ void wait_sleep(struct worker *w)
 	watchdog_worker_asleep(w);
 	atomic_store_explicit(&priv->asleep, true, memory_order_seq_cst);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (!atomic_load(&priv->call) && !atomic_load(&priv->stop)) {
+	if (!atomic_load(&priv->call) && !atomic_load(&priv->kicked) && !atomic_load(&priv->stop)) {
 		counter_add(&w->counters.sleeps, 1);
 		epoll_until(w, deadline_ns);
 	}
