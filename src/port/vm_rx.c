@@ -234,8 +234,10 @@ static NOINLINE enum rx_result rx_put_scattered(struct vm_rx *rx, const struct f
 	uint8_t header[VIRTIO_NET_HEADER_BYTES];
 	struct scatter s = {.rx = rx};
 	unsigned chains = 0;
-	enum rx_result result = rx_reserve(rx, rx->header_bytes + f->bytes, &chains);
+	enum rx_result result;
 
+	rx_skip_bad(rx); /* also when there is no good one: they must not stay in front */
+	result = rx_reserve(rx, rx->header_bytes + f->bytes, &chains);
 	if (result != RX_DONE)
 		return result;
 	rx_skip_bad(rx);
@@ -603,6 +605,9 @@ void vm_rx_enable(struct vm_pair *pair, bool enable)
 {
 	pair->rx.enabled = enable;
 	ready_update(pair);
+	/* What waited meanwhile: its worker did not ask for kicks of a ring that takes nothing. */
+	if (enable && pair->attached && !copyq_is_empty(&pair->copyq))
+		engine_kick(pair->vm->port->env->engine, pair->source.worker->index);
 }
 
 void vm_rx_call(struct vm_pair *pair, int call_fd)
