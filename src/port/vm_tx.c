@@ -83,7 +83,8 @@ static struct lr_ubuf *pair_lend(struct frame_lender *lender, struct frame *f)
 		lender->refusal = PORT_COPY_IN_ORDER;
 		return NULL;
 	}
-	if (!lent || tx->lent_count >= tx->lent_quota) {
+	/* What completed in this burst waits in done[], which is as long as the quota at most. */
+	if (!lent || tx->lent_count + tx->done_count >= tx->lent_quota) {
 		lender->refusal = PORT_COPY_QUOTA;
 		return NULL;
 	}

@@ -28,10 +28,11 @@ static void at(uint64_t since_start_ns)
 	clock_set_virtual(START_NS + since_start_ns);
 }
 
-static struct scene *scene_open(uint64_t features, uint64_t expected_ns)
+static struct scene *scene_open_ring(uint64_t features, uint64_t expected_ns, uint32_t tx_size)
 {
 	struct rig_options options = {.hold_limit_ns = LIMIT_NS};
-	struct rig_guest_options guest = {.features = GUEST_F_VERSION_1 | features};
+	struct rig_guest_options guest = {.features = GUEST_F_VERSION_1 | features,
+					  .tx_size = tx_size};
 	struct scene *s = test_calloc(1, sizeof(*s));
 
 	at(0);
@@ -42,6 +43,11 @@ static struct scene *scene_open(uint64_t features, uint64_t expected_ns)
 	s->worker = engine_worker(s->rig.engine, 0);
 	engine_run_once(s->rig.engine);
 	return s;
+}
+
+static struct scene *scene_open(uint64_t features, uint64_t expected_ns)
+{
+	return scene_open_ring(features, expected_ns, 0);
 }
 
 static void scene_close(struct scene *s)
@@ -167,6 +173,27 @@ static void test_quota(void **state)
 	scene_close(s);
 }
 
+/* What was given back and is not published yet counts against the quota: here all of it came back
+ * between two turns, and one more is lent, fails to become a packet, and completes within its turn.
+ */
+static void test_quota_counts_what_waits_for_publication(void **state)
+{
+	struct scene *s = scene_open_ring(0, 0, 512);
+
+	(void)state;
+	send_and_run(s, 128);
+	for (unsigned i = 0; i < 8; i++)
+		engine_run_once(s->rig.engine);
+	assert_int_equal(holder_lent(s->holder, 0), 128);
+	assert_int_equal(holder_release(s->holder, s->worker, 128, HOLDER_FIFO, 0), 128);
+	lr_pool_fail_after(s->worker->pool, 0);
+	send_and_run(s, 1);
+	assert_int_equal(in_flight(s), 0);
+	send_and_run(s, 1);
+	assert_int_equal(in_flight(s), 1); /* lent again */
+	scene_close(s);
+}
+
 /* Two holders of one flooded frame: back at the last reference (hazard 1), and a stop in between
  * takes everything back at once (L11, hazard 60). */
 static void test_flood_to_two_holders_and_stop(void **state)
@@ -219,6 +246,7 @@ int main(void)
 		cmocka_unit_test(test_in_order_is_never_lent),
 		cmocka_unit_test(test_predicted_too_long_is_copied_at_the_door),
 		cmocka_unit_test(test_quota),
+		cmocka_unit_test(test_quota_counts_what_waits_for_publication),
 		cmocka_unit_test(test_flood_to_two_holders_and_stop),
 		cmocka_unit_test(test_no_memory_to_copy_late),
 	};
