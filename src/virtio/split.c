@@ -14,6 +14,10 @@
 /* How far ahead receive descriptors are fetched: they are filled in ring order by every driver. */
 #define PREFETCH_AHEAD 32u
 
+/* Descriptors read in one burst beside those of plain chains; the chain that exceeds it is the last.
+ * Else chains as long as the ring would cost the bystanders milliseconds. */
+#define BURST_DESCRIPTORS 1024u
+
 /* A descriptor's private copy: two loads, each done once. */
 struct desc {
 	gpa addr;
@@ -68,6 +72,7 @@ struct walk {
 	struct segment *segments;
 	unsigned room;
 	unsigned count;
+	unsigned steps; /* descriptors read */
 	uint64_t bytes;
 	bool bad;  /* give the chain back unused */
 	bool full; /* no room for its segments: leave it in the ring */
@@ -118,7 +123,7 @@ static void walk_indirect(struct virtio_ring *ring, struct walk *k, const struct
 		k->bad = true;
 		return;
 	}
-	for (uint32_t steps = 0; steps < count && !k->bad && !k->full; steps++) {
+	for (uint32_t steps = 0; steps < count && !k->bad && !k->full; steps++, k->steps++) {
 		gpa at = {table->addr.addr + (uint64_t)index * sizeof(struct virtio_desc)};
 		const uint8_t *entry = NULL;
 		struct desc d;
@@ -151,7 +156,7 @@ static void walk_indirect(struct virtio_ring *ring, struct walk *k, const struct
 /* A chain that is more than one plain descriptor. */
 static void walk_chain(struct virtio_ring *ring, struct walk *k, struct desc d)
 {
-	for (unsigned steps = 1;; steps++) {
+	for (unsigned steps = 1;; steps++, k->steps++) {
 		if (d.flags & DESC_INDIRECT) {
 			if (d.flags & DESC_NEXT)
 				k->bad = true;
@@ -206,13 +211,16 @@ static void prefetch_descriptors_ahead(const struct virtio_ring *ring, uint16_t 
 		__builtin_prefetch(&ring->desc[(last_head + i) & ring->mask]);
 }
 
-/* A chain that is not one plain descriptor in the region used last. Return: it was taken */
+/* A chain that is not one plain descriptor in the region used last. @walked: descriptors are added.
+ * Return: it was taken */
 static NOINLINE bool pop_walk(struct virtio_ring *ring, struct virtio_chain *c,
-			      const struct desc *d, struct segment *segments, unsigned room)
+			      const struct desc *d, struct segment *segments, unsigned room,
+			      unsigned *walked)
 {
 	struct walk k = {.segments = segments, .room = room};
 
 	walk_chain(ring, &k, *d);
+	*walked += k.steps;
 	if (ring_is_broken(ring) || k.full)
 		return false;
 	if (k.count == 0)
@@ -232,9 +240,9 @@ static unsigned pop_chains(struct virtio_ring *ring, struct virtio_chain *chains
 	const struct virtio_desc *desc = ring->desc;
 	struct mem_cache cache = ring->cache;
 	uint8_t *taken = ring->taken;
-	unsigned used = 0, i;
+	unsigned used = 0, walked = 0, i;
 
-	for (i = 0; i < count && used < segment_max; i++) {
+	for (i = 0; i < count && used < segment_max && walked < BURST_DESCRIPTORS; i++) {
 		struct virtio_chain *c = &chains[i];
 		const uint16_t head = c->head;
 		const struct desc d = desc_load(&desc[head]);
@@ -255,7 +263,7 @@ static unsigned pop_chains(struct virtio_ring *ring, struct virtio_chain *chains
 			c->bytes = d.bytes;
 			used++;
 		} else {
-			if (!pop_walk(ring, c, &d, segments + used, segment_max - used))
+			if (!pop_walk(ring, c, &d, segments + used, segment_max - used, &walked))
 				break;
 			used += c->count;
 			cache = ring->cache;

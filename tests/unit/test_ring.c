@@ -235,15 +235,20 @@ struct by_hand {
 	uint64_t features;
 };
 
-static void hand_open(struct by_hand *h, uint64_t features)
+static void hand_open_size(struct by_hand *h, uint64_t features, uint32_t size)
 {
-	struct guest_ring_options options = {.size = 16, .features = features};
+	struct guest_ring_options options = {.size = size, .features = features};
 	struct errmsg err;
 
 	memset(&h->g, 0, sizeof(h->g));
 	fixture_open(&h->f);
 	assert_int_equal(guest_ring_init(&h->g, &h->f.memory, &options, &err), 0);
 	ring_open(&h->f, VIRTIO_DRIVER_TO_DEVICE, &h->g, features, 0);
+}
+
+static void hand_open(struct by_hand *h, uint64_t features)
+{
+	hand_open_size(h, features, 16);
 }
 
 static void hand_close(struct by_hand *h)
@@ -330,6 +335,29 @@ static void test_attack_62_63_loops(void **state)
 	hand_offer(&h, 0, 0, 1);
 	assert_int_equal(hand_pop(&h), 0);
 	assert_non_null(h.f.ring.broken);
+	hand_close(&h);
+}
+
+/* Legal, but a thousand descriptors each: a burst ends with the chain that exceeds its bound. */
+static void test_attack_63_long_chains_are_rationed(void **state)
+{
+	struct by_hand h;
+
+	(void)state;
+	hand_open_size(&h, 0, 1024);
+	for (unsigned i = 0; i < 1024; i++)
+		hand_desc(&h, i, 4096, i == 1023 ? 60 : 0, i == 1023 ? 0 : GUEST_DESC_NEXT,
+			  (uint16_t)(i + 1));
+	for (uint16_t i = 0; i < 32; i++)
+		hand_offer(&h, i, i, (uint16_t)(i + 1));
+	for (unsigned popped = 0; popped < 32; popped += 2) {
+		assert_int_equal(hand_pop(&h), 2);
+		assert_int_equal(h.f.chains[0].head, popped);
+		assert_int_equal(h.f.chains[1].head, popped + 1);
+		assert_int_equal(h.f.chains[1].bytes, 60);
+	}
+	assert_int_equal(hand_pop(&h), 0);
+	assert_null(h.f.ring.broken);
 	hand_close(&h);
 }
 
@@ -435,6 +463,7 @@ int main(void)
 		cmocka_unit_test(test_attack_57_58_avail_index),
 		cmocka_unit_test(test_attack_60_61_indexes),
 		cmocka_unit_test(test_attack_62_63_loops),
+		cmocka_unit_test(test_attack_63_long_chains_are_rationed),
 		cmocka_unit_test(test_attack_64_65_indirect),
 		cmocka_unit_test(test_attack_67_69_70_72_descriptors),
 		cmocka_unit_test(test_attack_75_76_same_head_twice),
