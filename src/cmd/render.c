@@ -173,9 +173,25 @@ static bool is_empty(const json_t *value)
 	       (json_is_array(value) && !json_array_size(value));
 }
 
+/* Values of one object stand below each other. */
+static int key_width(const json_t *object)
+{
+	const char *key;
+	json_t *value;
+	size_t width = 0;
+
+	json_object_foreach((json_t *)object, key, value)
+	{
+		if (!is_empty(value) && strlen(key) > width)
+			width = strlen(key);
+	}
+	return (int)width;
+}
+
 /* Members line by line; what is nested is told deeper. Answers are at most a few levels deep. */
 static void print_members(const json_t *object, unsigned indent)
 {
+	int width = key_width(object);
 	char text[TEXT_BYTES];
 	const char *key;
 	json_t *value;
@@ -184,17 +200,18 @@ static void print_members(const json_t *object, unsigned indent)
 	{
 		if (is_empty(value))
 			continue;
-		printf("%*s%-*s ", (int)indent, "", 22 - (int)min_u32(indent, 20), key);
+		printf("%*s", (int)indent, "");
 		if (is_scalar(value)) {
 			scalar_text(value, text, sizeof(text));
-			printf("%s\n", text);
+			printf("%-*s  %s\n", width, key, text);
 		} else if (json_is_object(value)) {
-			putchar('\n');
+			printf("%s\n", key);
 			print_members(value, indent + 2);
 		} else if (json_is_object(json_array_get(value, 0))) {
-			putchar('\n');
+			printf("%s\n", key);
 			print_inner_table(value, indent + 2);
 		} else {
+			printf("%-*s  ", width, key);
 			print_words(value);
 		}
 	}
