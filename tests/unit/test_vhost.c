@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <systemd/sd-event.h>
@@ -495,6 +496,59 @@ static void silent_front_end_gives_way(void **state) /* 28 */
 	close(silent);
 }
 
+/* From now on no file descriptor can be had. Return: the limit before */
+static rlim_t fds_exhaust(void)
+{
+	struct rlimit limit;
+	rlim_t before;
+	int next = dup(STDERR_FILENO);
+
+	assert_true(next >= 0);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	before = limit.rlim_cur;
+	limit.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	return before;
+}
+
+static void fds_restore(rlim_t before)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = before;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* Connections wait in the backlog, without a busy loop; fds that cannot come end theirs. */
+static void no_file_descriptor_left(void **state) /* 135, 137 */
+{
+	struct script *s = *state;
+	uint64_t ring = 0;
+	rlim_t before;
+	int kick_fd;
+
+	close(s->fd);
+	script_run(s);
+	s->fd = script_connect_fd(s->path);
+	before = fds_exhaust();
+	script_run(s);
+	assert_int_equal(sd_event_run(s->loop, 100000), 0); /* nothing to do: it sleeps */
+	assert_int_equal(s->owner.connected, 1);
+	fds_restore(before);
+	script_run_ms(s, 1100);
+	assert_int_equal(s->owner.connected, 2);
+	assert_int_equal(script_ask(s, VHOST_GET_QUEUE_NUM), SCRIPT_PAIRS);
+
+	kick_fd = eventfd(0, EFD_CLOEXEC);
+	before = fds_exhaust();
+	script_send(s, VHOST_SET_VRING_KICK, 0, &ring, sizeof(ring), &kick_fd, 1);
+	fds_restore(before);
+	close(kick_fd);
+	closed_and_ready_again(s);
+}
+
 /* A process of its own connects, sends half a message with an fd, and is killed. */
 static void killed_in_mid_message(void **state) /* 29 */
 {
@@ -691,6 +745,7 @@ int main(void)
 		TEST(flood_of_messages),
 		TEST(second_front_end),
 		TEST(silent_front_end_gives_way),
+		TEST(no_file_descriptor_left),
 		TEST(killed_in_mid_message),
 		TEST(everything_is_forgotten_with_the_connection),
 		TEST(freed_while_it_runs),

@@ -321,7 +321,7 @@ static void one_seed(uint64_t seed)
 		for (int k = 0; k < SCRIPT_RINGS; k++)
 			assert_int_equal(s->owner.rings[k].starts, s->owner.rings[k].stops);
 		/* files, loop with its timers, listening socket: nothing of the connection */
-		ftruncate(files[2], SCRIPT_MEMORY);
+		assert_int_equal(ftruncate(files[2], SCRIPT_MEMORY), 0);
 		if (i == 0)
 			fds_before = script_fds_open();
 		assert_int_equal(script_fds_open(), fds_before);
