@@ -58,6 +58,26 @@ static void wait_closed(struct frontend *f)
 	frontend_fini(f);
 }
 
+static void attack_1_4_5_headers(void **state)
+{
+	static const uint32_t headers[][3] = {
+		{FRONTEND_GET_FEATURES, FRONTEND_VERSION, UINT32_MAX},
+		{FRONTEND_GET_FEATURES, 0, 0},
+		{FRONTEND_GET_FEATURES, 3, 0},
+		{FRONTEND_GET_FEATURES, FRONTEND_VERSION | FRONTEND_REPLY, 0},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(headers); i++) {
+		struct frontend f;
+
+		connect_only(&f);
+		frontend_send_bytes(&f, headers[i], sizeof(headers[i]), NULL, 0);
+		wait_closed(&f);
+	}
+	arena_check(&arena);
+}
+
 static void attack_8_too_many_fds(void **state)
 {
 	static const unsigned counts[] = {9, 64, 253};
@@ -78,6 +98,73 @@ static void attack_8_too_many_fds(void **state)
 	}
 	for (unsigned i = 0; i < 253; i++)
 		close(fds[i]);
+}
+
+static void attack_17_features_that_are_not_offered(void **state)
+{
+	struct frontend f;
+
+	(void)state;
+	for (unsigned bit = 36; bit < 64; bit += 9) {
+		uint64_t features = GUEST_F_VERSION_1 | 1ull << bit;
+
+		connect_only(&f);
+		frontend_send_raw(&f, FRONTEND_SET_FEATURES, FRONTEND_VERSION, &features,
+				  sizeof(features), NULL, 0);
+		wait_closed(&f);
+	}
+	arena_check(&arena);
+}
+
+/* Hundreds that connect and say nothing, while one who speaks is there: they are turned away. */
+static void attack_28_connections_without_a_word(void **state)
+{
+	struct frontend silent[200];
+	struct guest g;
+
+	(void)state;
+	arena_attacker(&arena, &g, GUEST_F_VERSION_1);
+	for (unsigned i = 0; i < ARRAY_SIZE(silent); i++) {
+		connect_only(&silent[i]);
+		guest_send_frame(&g, 0, ARENA_NOBODY, 100);
+		guest_flush(&g);
+		guest_poll(&g, 64);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(silent); i++)
+		wait_closed(&silent[i]);
+	for (unsigned tries = 0; tries < 400 && g.stats.returned < g.stats.sent; tries++) {
+		guest_poll(&g, 64);
+		sleep_ms(5);
+	}
+	assert_int_equal(g.stats.returned, g.stats.sent);
+	guest_close(&g);
+	arena_check(&arena);
+}
+
+/* A ring enabled and disabled again and again under traffic: every buffer comes back. */
+static void attack_133_ring_enabled_and_disabled(void **state)
+{
+	struct guest g;
+
+	(void)state;
+	arena_attacker(&arena, &g, GUEST_F_VERSION_1);
+	for (unsigned i = 0; i < 400; i++) {
+		guest_send_frame(&g, 0, ARENA_NOBODY, 100);
+		guest_flush(&g);
+		assert_int_equal(frontend_ring_enable(&g.frontend, i & 1, i & 2), 0);
+		guest_poll(&g, 64);
+	}
+	assert_int_equal(frontend_ring_enable(&g.frontend, 0, true), 0);
+	assert_int_equal(frontend_ring_enable(&g.frontend, 1, true), 0);
+	for (unsigned tries = 0; tries < 400 && g.stats.returned < g.stats.sent; tries++) {
+		guest_poll(&g, 64);
+		sleep_ms(5);
+	}
+	assert_int_equal(g.stats.returned, g.stats.sent);
+	assert_null(guest_fault(&g));
+	assert_true(arena_wait_state(&arena, "running"));
+	guest_close(&g);
+	arena_check(&arena);
 }
 
 /* Refused with REPLY_ACK; the ring runs on as it was. */
@@ -212,6 +299,44 @@ static void region_is_refused(const struct frontend_region *region, const char *
 	close(fd);
 }
 
+static void attack_36_region_of_no_bytes(void **state)
+{
+	(void)state;
+	region_is_refused(&(struct frontend_region){0, 0, 1 << 20, 0}, "no bytes");
+	arena_check(&arena);
+}
+
+static void attack_40_41_regions_overlap(void **state)
+{
+	static const struct frontend_region others[] = {
+		{4096, 8192, 2 << 20, 0},	      /* in guest addresses */
+		{1 << 20, 8192, (1 << 20) + 4096, 0}, /* in the front-end's */
+	};
+	struct frontend_mem_reg message = {.region = {0, 8192, 1 << 20, 0}};
+	int fd = memfd_create("attack", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct frontend f;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	connect_only(&f);
+	assert_int_equal(
+		frontend_negotiate(&f, GUEST_F_VERSION_1 | GUEST_F_PROTOCOL, GUEST_PROTOCOL_ALL),
+		0);
+	assert_int_equal(frontend_send(&f, FRONTEND_ADD_MEM_REG, &message, sizeof(message), &fd, 1),
+			 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+		message.region = others[i];
+		assert_int_equal(
+			frontend_send(&f, FRONTEND_ADD_MEM_REG, &message, sizeof(message), &fd, 1),
+			-EREMOTEIO);
+	}
+	assert_true(frontend_is_alive(&f));
+	frontend_fini(&f);
+	close(fd);
+	arena_check(&arena);
+}
+
 static void attack_37_region_wraps(void **state)
 {
 	const uint64_t page = 4096, top = ~0ull - 4095;
@@ -325,6 +450,37 @@ static void attack_60_head_outside(void **state)
 	attacker_breaks(head_is_outside);
 }
 
+static void next_is_outside(struct guest_ring *ring, uint16_t next)
+{
+	ring->desc[0] = (struct guest_desc){
+		.addr = le64_make(4096),
+		.bytes = le32_make(64),
+		.flags = le16_make(GUEST_DESC_NEXT),
+		.next = le16_make((uint16_t)ring->size),
+	};
+	offer(ring, next, 0);
+}
+
+static void attack_61_next_outside(void **state)
+{
+	(void)state;
+	attacker_breaks(next_is_outside);
+}
+
+static void indirect_is_used(struct guest_ring *ring, uint16_t next)
+{
+	ring->desc[0] = (struct guest_desc){.addr = le64_make(4096),
+					    .bytes = le32_make(32),
+					    .flags = le16_make(GUEST_DESC_INDIRECT)};
+	offer(ring, next, 0);
+}
+
+static void attack_64_indirect_not_negotiated(void **state)
+{
+	(void)state;
+	attacker_breaks(indirect_is_used);
+}
+
 static void chain_loops(struct guest_ring *ring, uint16_t next)
 {
 	for (unsigned i = 0; i < 2; i++)
@@ -374,12 +530,11 @@ static void hand_open(struct hand_written *h, uint64_t features)
 	h->used = guest_ring_used_idx(&h->g.pairs[0].tx.ring);
 }
 
-/* Offer one descriptor and wait until it is returned. */
-static void hand_send(struct hand_written *h, uint64_t addr, uint32_t bytes)
+/* Offer what stands at descriptor 0 and wait until it is returned. */
+static void hand_offer(struct hand_written *h)
 {
 	struct guest_ring *ring = &h->g.pairs[0].tx.ring;
 
-	ring->desc[0] = (struct guest_desc){.addr = le64_make(addr), .bytes = le32_make(bytes)};
 	offer(ring, h->next++, 0);
 	h->used++;
 	frontend_kick(&h->g.frontend, 1);
@@ -389,6 +544,13 @@ static void hand_send(struct hand_written *h, uint64_t addr, uint32_t bytes)
 		sleep_ms(5);
 	}
 	fail_msg("a dropped frame's buffer was not returned");
+}
+
+static void hand_send(struct hand_written *h, uint64_t addr, uint32_t bytes)
+{
+	h->g.pairs[0].tx.ring.desc[0] =
+		(struct guest_desc){.addr = le64_make(addr), .bytes = le32_make(bytes)};
+	hand_offer(h);
 }
 
 static void hand_close(struct hand_written *h)
@@ -411,6 +573,38 @@ static void attack_69_descriptor_outside_of_memory(void **state)
 	hand_send(&h, end - 10, 64);
 	hand_send(&h, ~0ull - 10, 64);
 	assert_int_equal(arena_drops(&arena, "tx-malformed"), before + 3);
+	hand_close(&h);
+}
+
+static void attack_67_70_72_chains_that_are_dropped(void **state)
+{
+	long before = arena_drops(&arena, "tx-malformed");
+	struct hand_written h;
+	struct guest_desc *desc;
+	uint64_t start;
+
+	(void)state;
+	hand_open(&h, GUEST_F_VERSION_1);
+	desc = h.g.pairs[0].tx.ring.desc;
+	start = h.g.memory.regions[0].gpa.addr;
+	/* 67: a buffer for us to write, in a transmit ring */
+	desc[0] = (struct guest_desc){le64_make(start), le32_make(100), le16_make(GUEST_DESC_WRITE),
+				      le16_make(0)};
+	hand_offer(&h);
+	/* 70: nothing but empty ones */
+	desc[0] = (struct guest_desc){le64_make(start), le32_make(0), le16_make(GUEST_DESC_NEXT),
+				      le16_make(1)};
+	desc[1] = (struct guest_desc){le64_make(start), le32_make(0), le16_make(0), le16_make(0)};
+	hand_offer(&h);
+	/* 72: their sum is 2^32 and some */
+	desc[0] = (struct guest_desc){le64_make(start), le32_make(UINT32_MAX),
+				      le16_make(GUEST_DESC_NEXT), le16_make(1)};
+	desc[1] = (struct guest_desc){le64_make(start), le32_make(101), le16_make(0), le16_make(0)};
+	hand_offer(&h);
+	assert_int_equal(arena_drops(&arena, "tx-malformed"), before + 3);
+	before = arena_drops(&arena, "tx-too-long");
+	hand_send(&h, start, 70000); /* 72: more than any frame */
+	assert_int_equal(arena_drops(&arena, "tx-too-long"), before + 1);
 	hand_close(&h);
 }
 
@@ -458,24 +652,67 @@ static void attack_99_checksum_out_of_bounds(void **state)
 	arena_check(&arena);
 }
 
+static void attack_101_segment_sizes(void **state)
+{
+	static const uint16_t sizes[] = {0, 1, 65535};
+	uint8_t frame[1400] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 0, 0x45};
+	struct guest g;
+
+	(void)state;
+	frame[16] = (sizeof(frame) - 14) >> 8;
+	frame[17] = (sizeof(frame) - 14) & 0xff;
+	frame[23] = 6;
+	frame[46] = 0x50;
+	arena_attacker(&arena, &g, GUEST_F_VERSION_1 | GUEST_F_CSUM | GUEST_F_HOST_TSO4);
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct guest_offload offload = {.flags = GUEST_NET_NEEDS_CSUM,
+						.gso_type = GUEST_GSO_TCPV4,
+						.hdr_len = 54,
+						.gso_size = sizes[i],
+						.csum_start = 34,
+						.csum_offset = 16};
+
+		assert_int_equal(guest_send_bytes(&g, 0, frame, sizeof(frame), &offload), 0);
+		guest_flush(&g);
+	}
+	for (unsigned tries = 0; tries < 400 && g.stats.returned < ARRAY_SIZE(sizes); tries++) {
+		guest_poll(&g, 64);
+		sleep_ms(5);
+	}
+	assert_int_equal(g.stats.returned, ARRAY_SIZE(sizes));
+	assert_true(arena_wait_state(&arena, "running"));
+	guest_close(&g);
+	arena_check(&arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(attack_1_4_5_headers),
 		cmocka_unit_test(attack_8_too_many_fds),
 		cmocka_unit_test(attack_14_ring_changed_while_started),
+		cmocka_unit_test(attack_17_features_that_are_not_offered),
 		cmocka_unit_test(attack_24_call_eventfd_full_and_blocking),
+		cmocka_unit_test(attack_28_connections_without_a_word),
 		cmocka_unit_test(attack_29_vmm_dies_in_mid_message),
+		cmocka_unit_test(attack_36_region_of_no_bytes),
 		cmocka_unit_test(attack_37_region_wraps),
 		cmocka_unit_test(attack_38_region_beyond_the_file),
+		cmocka_unit_test(attack_40_41_regions_overlap),
 		cmocka_unit_test(attack_46_memory_truncated),
 		cmocka_unit_test(attack_57_avail_index_too_far),
 		cmocka_unit_test(attack_58_avail_index_goes_back),
 		cmocka_unit_test(attack_60_head_outside),
+		cmocka_unit_test(attack_61_next_outside),
 		cmocka_unit_test(attack_62_chain_loops),
+		cmocka_unit_test(attack_64_indirect_not_negotiated),
+		cmocka_unit_test(attack_67_70_72_chains_that_are_dropped),
 		cmocka_unit_test(attack_69_descriptor_outside_of_memory),
 		cmocka_unit_test(attack_71_shorter_than_its_headers),
 		cmocka_unit_test(attack_76_head_offered_while_out),
 		cmocka_unit_test(attack_99_checksum_out_of_bounds),
+		cmocka_unit_test(attack_101_segment_sizes),
+		cmocka_unit_test(attack_133_ring_enabled_and_disabled),
 	};
 
 	return cmocka_run_group_tests(tests, group_open, group_close);

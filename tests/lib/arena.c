@@ -22,7 +22,10 @@
 #define STALL_NS      (1 * NS_PER_S)
 #define HEAL_NS	      (1 * NS_PER_S)
 #define HEALED_FRAMES 32
-#define PAUSE_NS      (200 * NS_PER_US)
+/* Not measures but ends of patience, with many others on the machine and sanitizers inside. */
+#define PATIENCE_NS    (10 * NS_PER_S)
+#define SANITIZER_EXIT 99
+#define PAUSE_NS       (200 * NS_PER_US)
 
 static void pause_ns(uint64_t ns)
 {
@@ -65,6 +68,14 @@ static uint64_t polite_turn(struct guest *from, struct guest *to)
 	return to->stats.received - before;
 }
 
+/* Frames that were not what they should be; none is forgiven. */
+static uint64_t wrong_frames(const struct guest *g)
+{
+	const struct guest_stats *s = &g->stats;
+
+	return s->bad + s->poisoned + s->lost + s->duplicated + s->reordered;
+}
+
 static void *polite_run(void *arg)
 {
 	struct arena *a = arg;
@@ -77,6 +88,7 @@ static void *polite_run(void *arg)
 		got += polite_turn(&a->polite[1], &a->polite[0]);
 		now_ns = clock_now_ns();
 		atomic_fetch_add(&a->received, got);
+		atomic_store(&a->wrong, wrong_frames(&a->polite[0]) + wrong_frames(&a->polite[1]));
 		if (now_ns - last_ns > atomic_load(&a->longest_gap_ns))
 			atomic_store(&a->longest_gap_ns, now_ns - last_ns);
 		pause_ns(PAUSE_NS);
@@ -101,6 +113,18 @@ static void polite_open(struct arena *a, unsigned index)
 
 /* The switch */
 
+/* What a sanitizer finds in the switch ends it with a status that is not 0, whatever else the
+ * environment asks of sanitizers; behind the other options, so that it counts. */
+static void sanitizer_must_fail(const char *variable)
+{
+	const char *before = getenv(variable);
+	char options[512];
+
+	snprintf(options, sizeof(options), "%s:exitcode=%d:halt_on_error=1", before ? before : "",
+		 SANITIZER_EXIT);
+	setenv(variable, options, 1);
+}
+
 static void exec_switch(struct arena *a, int out)
 {
 	char control[100], ports[3][160];
@@ -112,6 +136,10 @@ static void exec_switch(struct arena *a, int out)
 		snprintf(ports[i], sizeof(ports[i]), "port add %s vm socket %s/%s", names[i],
 			 a->folder, names[i]);
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves no switch behind */
+	sanitizer_must_fail("ASAN_OPTIONS");
+	sanitizer_must_fail("UBSAN_OPTIONS");
+	sanitizer_must_fail("TSAN_OPTIONS");
+	sanitizer_must_fail("LSAN_OPTIONS");
 	dup2(out, STDOUT_FILENO);
 	execl(binary, binary, "switch", "--control", control, ports[0], ports[1], ports[2],
 	      (char *)NULL);
@@ -155,6 +183,18 @@ void arena_open(struct arena *a)
 	ASSERT(pthread_create(&a->thread, NULL, polite_run, a) == 0);
 }
 
+/* Leaks are told of at the exit only, by its status. */
+static void check_exit(int status)
+{
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "the switch was ended by signal %d\n", WTERMSIG(status));
+	else if (WEXITSTATUS(status))
+		fprintf(stderr, "the switch exited with %d%s\n", WEXITSTATUS(status),
+			WEXITSTATUS(status) == SANITIZER_EXIT ? ": a sanitizer's report" : "");
+	ASSERT(WIFEXITED(status));
+	ASSERT(WEXITSTATUS(status) == 0);
+}
+
 void arena_close(struct arena *a)
 {
 	uint64_t begin_ns = clock_now_ns();
@@ -171,9 +211,8 @@ void arena_close(struct arena *a)
 	}
 	kill(a->switch_pid, SIGTERM);
 	ASSERT(waitpid(a->switch_pid, &status, 0) == a->switch_pid);
-	ASSERT(WIFEXITED(status));
-	ASSERT(WEXITSTATUS(status) == 0);
-	ASSERT(clock_now_ns() - begin_ns < 5 * NS_PER_S);
+	check_exit(status);
+	ASSERT(clock_now_ns() - begin_ns < PATIENCE_NS);
 	snprintf(command, sizeof(command), "rm -r %s", a->folder);
 	ASSERT(system(command) == 0);
 }
@@ -272,27 +311,38 @@ static void check_healed(struct arena *a)
 	ASSERT(arena_wait_state(a, "waiting"));
 }
 
+static void check_polite(struct arena *a)
+{
+	uint64_t before = atomic_load(&a->received), begin_ns = clock_now_ns();
+
+	while (atomic_load(&a->received) < before + 64 && clock_now_ns() - begin_ns < PATIENCE_NS)
+		pause_ns(5 * NS_PER_MS);
+	if (atomic_load(&a->received) < before + 64 || atomic_load(&a->wrong) ||
+	    atomic_load(&a->longest_gap_ns) >= STALL_NS) {
+		fprintf(stderr,
+			"polite pair: %llu frames of 64 in %llu ms, %llu wrong, longest turn %llu "
+			"ms\n",
+			(unsigned long long)(atomic_load(&a->received) - before),
+			(unsigned long long)((clock_now_ns() - begin_ns) / NS_PER_MS),
+			(unsigned long long)atomic_load(&a->wrong),
+			(unsigned long long)(atomic_load(&a->longest_gap_ns) / NS_PER_MS));
+		abort();
+	}
+}
+
 void arena_check(struct arena *a)
 {
-	uint64_t before, begin_ns = clock_now_ns();
+	uint64_t begin_ns;
+	int status = 0;
 
-	ASSERT(waitpid(a->switch_pid, NULL, WNOHANG) == 0);
+	if (waitpid(a->switch_pid, &status, WNOHANG))
+		check_exit(status);
+	ASSERT(kill(a->switch_pid, 0) == 0);
 	check_healed(a);
+	begin_ns = clock_now_ns();
 	while (fds_of(a->switch_pid) != a->fds) {
-		ASSERT(clock_now_ns() - begin_ns < 2 * NS_PER_S);
+		ASSERT(clock_now_ns() - begin_ns < PATIENCE_NS);
 		pause_ns(5 * NS_PER_MS);
 	}
-	before = atomic_load(&a->received);
-	while (atomic_load(&a->received) < before + 64) {
-		ASSERT(clock_now_ns() - begin_ns < 3 * NS_PER_S);
-		pause_ns(5 * NS_PER_MS);
-	}
-	ASSERT(atomic_load(&a->longest_gap_ns) < STALL_NS);
-	for (unsigned i = 0; i < 2; i++) {
-		ASSERT(a->polite[i].stats.bad == 0);
-		ASSERT(a->polite[i].stats.poisoned == 0);
-		ASSERT(a->polite[i].stats.lost == 0);
-		ASSERT(a->polite[i].stats.duplicated == 0);
-		ASSERT(a->polite[i].stats.reordered == 0);
-	}
+	check_polite(a);
 }
