@@ -18,9 +18,9 @@
 
 #define POLITE_BURST 8
 #define POLITE_BYTES 600
-/* A worker never stalls for 100 ms; a busy machine may stop us all for longer than that. */
-#define STALL_NS      (1 * NS_PER_S)
-#define HEAL_NS	      (1 * NS_PER_S)
+/* Not 100 ms, which is the aim: see fair_clock_ns(). */
+#define STALL_NS      ((int64_t)NS_PER_S)
+#define HEAL_NS	      ((int64_t)NS_PER_S)
 #define HEALED_FRAMES 32
 /* Not measures but ends of patience, with many others on the machine and sanitizers inside. */
 #define PATIENCE_NS    (10 * NS_PER_S)
@@ -49,16 +49,52 @@ static unsigned fds_of(pid_t pid)
 	return count;
 }
 
+/* Time a thread was ready to run and had no processor, by its schedstat. */
+static int64_t waited_ns(const char *path)
+{
+	long long ran, waited = 0;
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%lld %lld", &ran, &waited) != 2)
+		waited = 0;
+	fclose(f);
+	return waited;
+}
+
+/* The clock without what the machine did to us or to the switch by running somebody else: on two
+ * processors with a dozen others, a thread may wait for a second. Differences may be negative, when
+ * several waited at once; a switch that sleeps or spins where it should not is seen all the same. */
+static int64_t fair_clock_ns(const struct arena *a)
+{
+	int64_t ns = (int64_t)clock_now_ns() - waited_ns("/proc/thread-self/schedstat");
+	const struct dirent *entry;
+	char path[400];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)a->switch_pid);
+	dir = opendir(path);
+	ASSERT(dir); /* the switch is gone */
+	while ((entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", (int)a->switch_pid,
+			 entry->d_name);
+		ns -= waited_ns(path);
+	}
+	closedir(dir);
+	return ns;
+}
+
 /* The polite pair */
 
 static uint64_t polite_turn(struct guest *from, struct guest *to)
 {
-	uint64_t before = to->stats.received;
+	uint64_t before = to->stats.received, begin_ns = clock_now_ns();
 
 	for (unsigned i = 0; i < POLITE_BURST; i++)
 		guest_send_frame(from, 0, to->options.number, POLITE_BYTES);
 	guest_flush(from);
-	for (unsigned tries = 0; tries < 2000; tries++) {
+	while (clock_now_ns() - begin_ns < PATIENCE_NS) {
 		guest_poll(from, 64);
 		guest_poll(to, 64);
 		if (to->stats.received >= before + POLITE_BURST)
@@ -79,20 +115,19 @@ static uint64_t wrong_frames(const struct guest *g)
 static void *polite_run(void *arg)
 {
 	struct arena *a = arg;
-	uint64_t last_ns = clock_now_ns();
 
 	while (!atomic_load(&a->stop)) {
-		uint64_t now_ns, got;
+		int64_t gap_ns, begin_ns = fair_clock_ns(a);
+		uint64_t got;
 
 		got = polite_turn(&a->polite[0], &a->polite[1]);
 		got += polite_turn(&a->polite[1], &a->polite[0]);
-		now_ns = clock_now_ns();
+		gap_ns = fair_clock_ns(a) - begin_ns;
 		atomic_fetch_add(&a->received, got);
 		atomic_store(&a->wrong, wrong_frames(&a->polite[0]) + wrong_frames(&a->polite[1]));
-		if (now_ns - last_ns > atomic_load(&a->longest_gap_ns))
-			atomic_store(&a->longest_gap_ns, now_ns - last_ns);
+		if (gap_ns > atomic_load(&a->longest_gap_ns))
+			atomic_store(&a->longest_gap_ns, gap_ns);
 		pause_ns(PAUSE_NS);
-		last_ns = clock_now_ns(); /* our own sleep is not the switch's */
 	}
 	return NULL;
 }
@@ -292,7 +327,7 @@ void arena_attacker_in(struct arena *a, struct guest *g, uint64_t features,
 /* A new guest at v is served like any other, within a second. */
 static void check_healed(struct arena *a)
 {
-	uint64_t begin_ns = clock_now_ns();
+	int64_t begin_ns = fair_clock_ns(a);
 	struct guest g;
 
 	arena_attacker(a, &g, 0);
@@ -301,7 +336,7 @@ static void check_healed(struct arena *a)
 	guest_flush(&g);
 	while (g.stats.returned < HEALED_FRAMES) {
 		guest_poll(&g, 64);
-		ASSERT(clock_now_ns() - begin_ns < HEAL_NS);
+		ASSERT(fair_clock_ns(a) - begin_ns < HEAL_NS);
 		pause_ns(PAUSE_NS);
 	}
 	ASSERT(arena_wait_state(a, "running"));

@@ -18,7 +18,7 @@
 /**
  * struct arena - @polite: 1 on port p0, 2 on port p1, driven by a thread; the port of attacks is v
  * @wrong: frames of it that came wrong, twice, late or never
- * @longest_gap_ns: longest time in which the polite pair received nothing
+ * @longest_gap_ns: longest turn of the polite pair, without waits for a processor
  */
 struct arena {
 	char folder[64];
@@ -29,7 +29,7 @@ struct arena {
 	_Atomic bool stop;
 	_Atomic uint64_t received;
 	_Atomic uint64_t wrong;
-	_Atomic uint64_t longest_gap_ns;
+	_Atomic int64_t longest_gap_ns;
 	unsigned fds; /* of the switch, with nobody at v */
 };
 
