@@ -14,7 +14,7 @@
 /* How far ahead receive descriptors are fetched: they are filled in ring order by every driver. */
 #define PREFETCH_AHEAD 32u
 
-/* Descriptors read in one burst beside those of plain chains; the chain that exceeds it is the last.
+/* Descriptors read in one burst beside those of plain chains; a chain that exceeds it is the last.
  * Else chains as long as the ring would cost the bystanders milliseconds. */
 #define BURST_DESCRIPTORS 1024u
 
