@@ -214,7 +214,11 @@ static enum rx_result rx_reserve(struct vm_rx *rx, uint32_t need, unsigned *ret_
 		if (i == VM_RX_CHAINS)
 			return RX_TOO_SMALL;
 		if (i >= rx->count && rx_fill(rx, i + 1) <= i)
-			return rx->ring.size <= i ? RX_TOO_SMALL : RX_SHORT;
+			/* The whole ring is not enough, or the next chain has so many pieces that
+			 * it finds no room beside the others: waiting would not help. */
+			return rx->ring.size <= i || virtio_ring_left_avail(&rx->ring)
+				       ? RX_TOO_SMALL
+				       : RX_SHORT;
 		c = &rx->chains[rx->first + i];
 		if (c->verdict != VIRTIO_CHAIN_OK)
 			continue;

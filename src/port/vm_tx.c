@@ -26,6 +26,7 @@
 static_assert(FRAME_BURST <= 64, "a bit of vm_tx.held for every chain of a burst");
 
 #define ETHERNET_HEADER_BYTES 14u
+#define BURST_BYTES	      (256u * 1024) /* then the other sources of the worker have their turn */
 
 static struct vm_pair *pair_of_source(struct source *s)
 {
@@ -190,6 +191,13 @@ static inline enum lr_drop_reason frame_build(struct vm_tx *tx, struct frame *f,
 	return offload_read(f, &header, tx->offloads_allowed) ? LR_DROP_COUNT : LR_DROP_TX_OFFLOAD;
 }
 
+/* The burst is heavy enough: the chains from @count on are taken another time. */
+static NOINLINE void burst_cut(struct vm_tx *tx, unsigned count)
+{
+	while (tx->chain_count > count)
+		virtio_ring_unpop(&tx->ring, &tx->chains[--tx->chain_count].head, 1);
+}
+
 static void burst_build(struct vm_pair *pair, struct worker *w)
 {
 	struct port_counters *counters = &pair->vm->port->counters[w->index];
@@ -201,6 +209,10 @@ static void burst_build(struct vm_pair *pair, struct worker *w)
 		struct frame *f = &w->burst.frames[w->burst.count];
 		enum lr_drop_reason why;
 
+		if (unlikely(bytes >= BURST_BYTES)) {
+			burst_cut(tx, i);
+			break;
+		}
 		why = frame_build(tx, f, &tx->chains[i], w->burst.segments);
 		if (unlikely(!enabled))
 			why = LR_DROP_TX_DISABLED;

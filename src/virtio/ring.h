@@ -243,6 +243,14 @@ void virtio_ring_disable_kicks(struct virtio_ring *ring);
 void virtio_ring_break(struct virtio_ring *ring, const char *why);
 
 /**
+ * virtio_ring_left_avail() - Did the last virtio_ring_pop() leave a chain that it saw?
+ */
+static inline bool virtio_ring_left_avail(const struct virtio_ring *ring)
+{
+	return ring->avail_seen != ring->avail_next;
+}
+
+/**
  * virtio_ring_has_avail() - Would virtio_ring_pop() find something? Loads the avail index
  */
 bool virtio_ring_has_avail(struct virtio_ring *ring);

@@ -100,9 +100,29 @@ static void attack_84_receive_buffers_too_small(void **state)
 	}
 }
 
+/* A burst is bounded in bytes: what is behind them is taken in the next turn, in order. */
+static void test_burst_is_bounded_in_bytes(void **state)
+{
+	struct rig *r = open_pair(GUEST_F_MRG_RXBUF);
+	struct rig_guest *from = &r->guests[0];
+
+	(void)state;
+	for (unsigned i = 0; i < 32; i++)
+		assert_true(rig_send(from, rig_broadcast, 9000));
+	engine_run_once(r->engine);
+	assert_int_equal(RIG_COUNT(r, from->port, in_frames), 30); /* 256 KiB and the last */
+	rig_receive(&r->guests[1], 64);
+	engine_run_once(r->engine);
+	rig_receive(&r->guests[1], 64);
+	assert_int_equal(RIG_COUNT(r, from->port, in_frames), 32);
+	assert_int_equal(r->guests[1].received, 32);
+	close_pair(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_burst_is_bounded_in_bytes),
 		cmocka_unit_test(attack_68_read_only_receive_buffers),
 		cmocka_unit_test(attack_84_receive_buffers_too_small),
 	};
