@@ -26,7 +26,7 @@
 static_assert(FRAME_BURST <= 64, "a bit of vm_tx.held for every chain of a burst");
 
 #define ETHERNET_HEADER_BYTES 14u
-#define BURST_BYTES	      (256u * 1024) /* then the other sources of the worker have their turn */
+#define BURST_BYTES	      (256u * 1024) /* then other sources have their turn */
 
 static struct vm_pair *pair_of_source(struct source *s)
 {

@@ -66,8 +66,9 @@ static int64_t waited_ns(const char *path)
 }
 
 /* The clock without what the machine did to us or to the switch by running somebody else: on two
- * processors with a dozen others, a thread may wait for a second. Differences may be negative, when
- * several waited at once; a switch that sleeps or spins where it should not is seen all the same. */
+ * processors with a dozen others, a thread may wait for a second. Differences may be negative,
+ * when several waited at once; a switch that sleeps or spins where it should not is seen all the
+ * same. */
 static int64_t fair_clock_ns(const struct arena *a)
 {
 	int64_t ns = (int64_t)clock_now_ns() - waited_ns("/proc/thread-self/schedstat");
