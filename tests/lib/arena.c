@@ -54,13 +54,15 @@ static unsigned fds_of(pid_t pid)
 /* Time a thread was ready to run and had no processor, by its schedstat. */
 static int64_t waited_ns(const char *path)
 {
-	long long ran, waited = 0;
 	FILE *f = fopen(path, "re");
+	char line[128] = "";
+	int64_t waited = 0;
+	char *second;
 
 	if (!f)
 		return 0;
-	if (fscanf(f, "%lld %lld", &ran, &waited) != 2)
-		waited = 0;
+	if (fgets(line, sizeof(line), f) && (second = strchr(line, ' ')))
+		waited = strtoll(second, NULL, 10);
 	fclose(f);
 	return waited;
 }
@@ -180,7 +182,7 @@ static void exec_switch(struct arena *a, int out)
 	sanitizer_must_fail("UBSAN_OPTIONS");
 	sanitizer_must_fail("TSAN_OPTIONS");
 	sanitizer_must_fail("LSAN_OPTIONS");
-	dup2(out, STDOUT_FILENO);
+	ASSERT(dup2(out, STDOUT_FILENO) == STDOUT_FILENO);
 	execl(binary, binary, "switch", "--control", control, ports[0], ports[1], ports[2],
 	      (char *)NULL);
 	perror(binary ? binary : "LASTREF is not set");

@@ -159,7 +159,8 @@ unsigned holder_release(struct port *p, struct worker *w, unsigned count, enum h
 		counter_add(&p->counters[w->index].out_frames, 1);
 		counter_add(&p->counters[w->index].out_bytes, taken[at]->bytes);
 		lr_packet_free(taken[at]);
-		memmove(&taken[at], &taken[at + 1], (left - 1 - at) * sizeof(taken[0]));
+		for (; at + 1 < left; at++)
+			taken[at] = taken[at + 1];
 	}
 	return n;
 }
