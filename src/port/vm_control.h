@@ -58,7 +58,7 @@ struct vm_ring_state {
  * struct vm_control - A vm port's control side
  * @poll:       looks for broken rings while any runs
  * @unshared_ns: when to look next whether the rings of pair 0 read as zeros; 0: never
- * @kicks:      of both rings shortly after they started
+ * @kicks:      what both rings had when the later of them started, or what a VMM may give them
  */
 struct vm_control {
 	struct vm_port vm; /* first: it is port->impl */

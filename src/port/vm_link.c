@@ -32,7 +32,7 @@
 #define POLL_SLACK_US (50 * 1000ull)
 #define UNSHARED_NS   (3 * NS_PER_S)
 #define UNSHARED_LOOK 16 /* descriptors */
-#define KICKS_UNKNOWN UINT64_MAX
+#define KICKS_BY_VMM  2
 
 static struct vm_control *control_of(void *ctx)
 {
@@ -167,6 +167,26 @@ static int pair_get(struct port *p, unsigned ring_index, struct vm_pair **ret_pa
 	return 0;
 }
 
+/* Kicks so far, without taking them: nobody reads these eventfds. 0: cannot be known */
+static uint64_t kicks_of(const struct vm_ring_state *ring)
+{
+	char path[48], line[128];
+	uint64_t count = 0;
+	FILE *info;
+
+	if (ring->kick_fd < 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", ring->kick_fd);
+	info = fopen(path, "re");
+	if (!info)
+		return 0;
+	while (fgets(line, sizeof(line), info))
+		if (strncmp(line, "eventfd-count:", 14) == 0)
+			count = strtoull(line + 14, NULL, 16);
+	fclose(info);
+	return count;
+}
+
 static int on_ring_start(void *ctx, unsigned index, const struct vhost_ring_info *info)
 {
 	struct port *p = ctx;
@@ -186,7 +206,9 @@ static int on_ring_start(void *ctx, unsigned index, const struct vhost_ring_info
 	}
 	if (c->rings[0].running && c->rings[1].running) {
 		c->unshared_ns = clock_now_ns() + UNSHARED_NS;
-		c->kicks = KICKS_UNKNOWN;
+		c->kicks = kicks_of(&c->rings[0]) + kicks_of(&c->rings[1]);
+		if (c->kicks < KICKS_BY_VMM)
+			c->kicks = KICKS_BY_VMM;
 	}
 	state_follow(p);
 	return 0;
@@ -335,28 +357,8 @@ static bool reads_as_zeros(const struct virtio_ring_config *ring)
 	return true;
 }
 
-/* Kicks so far, without taking them: nobody reads these eventfds. 0: cannot be known */
-static uint64_t kicks_of(const struct vm_ring_state *ring)
-{
-	char path[48], line[128];
-	uint64_t count = 0;
-	FILE *info;
-
-	if (ring->kick_fd < 0)
-		return 0;
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", ring->kick_fd);
-	info = fopen(path, "re");
-	if (!info)
-		return 0;
-	while (fgets(line, sizeof(line), info))
-		if (strncmp(line, "eventfd-count:", 14) == 0)
-			count = strtoull(line + 14, NULL, 16);
-	fclose(info);
-	return count;
-}
-
-/* A VMM may kick once by itself when a ring starts; what comes later comes from a driver, and that
- * wrote something to its ring first. */
+/* A VMM may kick each ring once by itself, before or behind its start; more come from a driver, and
+ * that wrote something to its ring first. */
 static void look_for_unshared(struct vm_control *c)
 {
 	uint64_t kicks;
@@ -367,12 +369,10 @@ static void look_for_unshared(struct vm_control *c)
 		c->unshared_ns = 0; /* we see what the driver writes: no need to look again */
 		return;
 	}
-	if (c->kicks != KICKS_UNKNOWN && clock_now_ns() < c->unshared_ns)
+	if (clock_now_ns() < c->unshared_ns)
 		return;
 	kicks = kicks_of(&c->rings[0]) + kicks_of(&c->rings[1]);
-	if (c->kicks == KICKS_UNKNOWN) {
-		c->kicks = kicks;
-	} else if (kicks > c->kicks) {
+	if (kicks > c->kicks) {
 		vhost_device_note(
 			c->vm.device,
 			"the guest kicks, but its rings read as zeros: " VHOST_SHARE_CURE);
